@@ -1,0 +1,97 @@
+"""Real servers for tests: each starts once a session, on the first test that wants it, and dies with pytest."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from redis import Redis as RedisClient
+
+from tools.servers import Running
+from tools.servers.mongo import Mongo
+from tools.servers.postgres import Postgres
+from tools.servers.redis import Redis
+
+
+class TestPostgres:
+    """A running PostgreSQL."""
+
+    __test__ = False
+
+    def __init__(self, server: Postgres) -> None:
+        self._server = server
+        self._numbers = itertools.count(1)
+
+    @property
+    def sockets(self) -> Path:
+        """The directory of its socket."""
+        return self._server.sockets
+
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        """The superuser's URL of a database."""
+        return self._server.url(database, user)
+
+    def fresh_database(self) -> str:
+        """Makes an empty database and returns its URL (superuser). It goes with the server."""
+        name = f"test_{next(self._numbers)}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        return self.url(name)
+
+
+@pytest.fixture(scope="session")
+def short_directory() -> Iterator[Path]:
+    """A private directory whose path is short enough for unix sockets."""
+    path = Path(tempfile.mkdtemp(prefix="bzt-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(short_directory: Path) -> Iterator[TestPostgres]:
+    """PostgreSQL with the settings of `./bazaar up`, except that a test's commits need not survive the machine."""
+    server = Postgres(short_directory / "postgres", short_directory / "pg", {"fsync": "off"})
+    with Running(server, short_directory / "postgres.log"):
+        yield TestPostgres(server)
+
+
+@pytest.fixture
+def database_url(postgres: TestPostgres) -> str:
+    """The URL of an empty database of the test's own."""
+    return postgres.fresh_database()
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres: TestPostgres) -> str:
+    """The URL of a database shared by a module's tests."""
+    return postgres.fresh_database()
+
+
+@pytest.fixture(scope="session")
+def redis_url(short_directory: Path) -> Iterator[str]:
+    """A Redis Cluster of one node, with a password."""
+    server = Redis(short_directory / "redis", "test-password")
+    with Running(server, short_directory / "redis.log"):
+        yield server.url
+
+
+@pytest.fixture
+def empty_redis_url(redis_url: str) -> str:
+    """The same Redis, emptied for this test."""
+    with RedisClient.from_url(redis_url) as client:
+        client.flushall()
+    return redis_url
+
+
+@pytest.fixture(scope="session")
+def mongo_url(short_directory: Path) -> Iterator[str]:
+    """A MongoDB replica set of one, with authentication. Take a database name of your own."""
+    server = Mongo(short_directory / "mongo", "test-password", os.urandom(16).hex())
+    with Running(server, short_directory / "mongo.log"):
+        yield server.url

