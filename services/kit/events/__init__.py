@@ -1,0 +1,1 @@
+"""The event bus: the port, and the adapter that keeps it in PostgreSQL."""
