@@ -1,0 +1,1 @@
+"""What the shop says about itself while it runs: traces and logs."""
