@@ -10,8 +10,6 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
-from services.kit.errors import FailedPrecondition
-
 REPLAY_AGE = timedelta(days=14)
 """How long the inbox remembers an event; a replay of an older one could do its work twice."""
 
@@ -113,10 +111,8 @@ class TopicChanged(ValueError):
     """A topic is declared with another number of partitions than it has."""
 
 
-class ReplayTooOld(FailedPrecondition):
+class ReplayTooOld(ValueError):
     """The inbox may have forgotten these events, so a replay could do their work twice."""
-
-    reason = "REPLAY_TOO_OLD"
 
 
 class EventBus(Protocol):
@@ -149,8 +145,8 @@ class EventBus(Protocol):
     async def consume(self, subscription: Subscription) -> None:
         """Runs until cancelled: hands batches to the subscription's handler and acks them.
 
-        A failing batch is halved down to the events that fail alone; these are tried again later, alone, and dead-lettered in the end, while
-        the rest goes on. When a dependency is away (see `outage.py`) the batch waits instead. A cancelled handler counts as a crash: its
+        A failing batch is halved down to the events that fail alone; these are tried again later and dead-lettered in the end, while the
+        rest goes on. When a dependency is away (see `outage.py`) the batch waits instead. A cancelled handler counts as a crash: its
         events come again, here or elsewhere. One call a process for each topic and group.
         """
         ...
