@@ -37,9 +37,9 @@ __all__ = [
     "current",
     "current_context",
     "current_traceparent",
+    "decided_here",
     "dropped",
     "flush",
-    "new_trace",
     "setup",
     "shutdown",
     "span",
@@ -210,7 +210,7 @@ def _start(
     return Span(name, context, parent, kind, dict(attributes or ()), linked, service, recorder.process, recorder.on_end)
 
 
-def new_trace(edge: SpanContext) -> SpanContext:
+def decided_here(edge: SpanContext) -> SpanContext:
     """The edge's context with this process's own decision whether to record: the edge marks every trace as recorded."""
     sampled = _recorder is not None and _recorder.sampler(edge.trace_id)
     return SpanContext(edge.trace_id, edge.span_id, True, _SAMPLED if sampled else _NOT_SAMPLED)

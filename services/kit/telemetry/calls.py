@@ -1,0 +1,79 @@
+"""Spans of calls between services, and whether the edge's spans of the same trace are kept.
+
+Envoy begins a trace for every request and marks it as recorded, since it knows no budget. The worker that answers decides instead:
+
+1. `server_span` takes a call from the edge as the beginning of a trace: the sampler decides, whatever the edge's flag says. Calls from
+   other services follow their `traceparent`.
+2. The worker tells the edge by the trailing metadata of its answer (`answer_to_edge`): `x-bazaar-sampled: 1` or `0`.
+3. The edge tags its span with it (`bazaar.sampled`, from `%TRAILER(x-bazaar-sampled)%`).
+4. `collector` drops the edge's spans that are tagged 0. For those without a tag (answered by the edge itself) it asks a sampler of
+   its own.
+
+Names follow the RPC semantic conventions (release candidate): https://opentelemetry.io/docs/specs/semconv/rpc/
+"""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, StatusCode
+
+from services.kit.telemetry import tracing
+
+EDGE = "edge"
+SAMPLED_METADATA = "x-bazaar-sampled"
+SAMPLED_TAG = "bazaar.sampled"
+
+_SERVER_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+"""Statuses that are the server's fault; the others are answers (the conventions' table for server spans)."""
+
+
+def server_span(method: str, *, traceparent: str | None, caller: str, service: str) -> trace.Span:
+    """The span of an incoming call.
+
+    Args:
+        method: "/package.Service/Method", as gRPC spells it.
+        traceparent: the caller's, from the metadata.
+        caller: the calling service's identity; "edge" for calls from outside.
+        service: the service that answers, such as "orders".
+    """
+    parent = tracing.context_from(traceparent)
+    if parent is not None and caller == EDGE:
+        parent = tracing.decided_here(parent)
+    return _span(method, SpanKind.SERVER, parent or tracing.ROOT, {"bazaar.caller": caller}, service)
+
+
+def client_span(method: str, *, callee: str) -> trace.Span:
+    """The span of an outgoing call; `tracing.current_traceparent()` inside of it is what goes into the metadata."""
+    return _span(method, SpanKind.CLIENT, None, {"bazaar.callee": callee}, None)
+
+
+def finish(span: trace.Span, status: str, reason: str = "") -> None:
+    """Notes a call's outcome on its span.
+
+    Args:
+        status: a gRPC status's name, such as "NOT_FOUND".
+        reason: the ErrorInfo's reason, such as "OUT_OF_STOCK".
+    """
+    if not span.is_recording():
+        return
+    span.set_attribute("rpc.response.status_code", status)
+    if status == "OK":
+        return
+    span.set_attribute("error.type", reason or status)
+    is_server = getattr(span, "kind", None) is SpanKind.SERVER
+    if not is_server or status in _SERVER_FAULTS:
+        span.set_status(StatusCode.ERROR, f"{status}: {reason}" if reason and reason != status else status)
+    else:
+        span.set_status(StatusCode.OK)
+
+
+def answer_to_edge(span: trace.Span) -> tuple[tuple[str, str], ...]:
+    """The trailing metadata that tells the edge whether this trace is recorded."""
+    return ((SAMPLED_METADATA, "1" if span.get_span_context().trace_flags.sampled else "0"),)
+
+
+def _span(method: str, kind: SpanKind, parent: tracing.SpanContext | None, attributes: dict[str, str], service: str | None) -> trace.Span:
+    name = method.lstrip("/")
+    return tracing.span(
+        name, kind=kind, parent=parent, service=service, attributes={"rpc.system.name": "grpc", "rpc.method": name, **attributes}
+    )
