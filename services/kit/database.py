@@ -1,0 +1,158 @@
+"""A service's own PostgreSQL database: a small pool, transactions, and a client span for every statement.
+
+Rows are dicts. `uuid` columns are read as str, as ids are everywhere else; times are aware and in UTC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import select
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.string import TextLoader
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from services.kit.errors import Unavailable
+from services.kit.statements import TracedCursor, is_traced, statement_span
+
+T = TypeVar("T")
+
+_RETRIES = 3
+_WAIT_FOR_CONNECTION_SECONDS = 5.0
+_IDLE_SECONDS = 60.0
+_SESSION_OPTIONS = "-c timezone=UTC -c idle_in_transaction_session_timeout=10s"
+"""A process that freezes inside a transaction must not keep its row locks."""
+
+_AWAY = ("08", "53", "57P")
+"""SQLSTATE classes of a server that is gone, full, or shutting down."""
+
+
+class Connection(psycopg.AsyncConnection[DictRow]):
+    """A connection of a Database."""
+
+    has_outbox_rows: bool = False
+    """Set by outbox.append, so that the commit wakes the relay."""
+
+
+class Database:
+    """Connections are opened on demand and closed after a minute without use.
+
+    Raises, from every method that talks to the server:
+        Unavailable: it is away, or no connection became free within 5 seconds.
+    """
+
+    def __init__(self, url: str, *, max_connections: int = 3) -> None:
+        self.url = url
+        self.outbox_committed = asyncio.Event()
+        """Set whenever a transaction of this process that wrote to the outbox has committed; the relay clears it."""
+
+        self._pool = AsyncConnectionPool(
+            session_url(url),
+            connection_class=Connection,
+            kwargs={"row_factory": dict_row, "cursor_factory": TracedCursor, "autocommit": True},
+            min_size=0,
+            max_size=max_connections,
+            open=False,
+            configure=_read_ids_as_text,
+            timeout=_WAIT_FOR_CONNECTION_SECONDS,
+            max_idle=_IDLE_SECONDS,
+            reconnect_timeout=1.0,
+            name=str(conninfo_to_dict(url).get("dbname", "")),
+        )
+
+    async def open(self) -> None:
+        """Readies the pool; connects to nothing yet."""
+        await self._pool.open()
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection, None]:
+        """A READ COMMITTED transaction: commits at the end of the block, rolls back if it raises.
+
+        When the connection is lost while committing, Unavailable is raised and the outcome is unknown: look it up by key.
+        """
+        async with self.connection() as connection:
+            committing = None
+            try:
+                async with connection.transaction():
+                    connection.has_outbox_rows = False
+                    yield connection
+                    committing = statement_span(connection, "COMMIT") if is_traced() else None
+            finally:
+                if committing:
+                    committing.end()
+            if connection.has_outbox_rows:
+                self.outbox_committed.set()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection, None]:
+        """A connection in autocommit mode, for reads and for writes of a single statement.
+
+        Don't ask for a second one while holding it: with a pool of three, three callers doing so wait for each other.
+        """
+        try:
+            connection = await self._alive()
+            try:
+                yield connection
+            finally:
+                await self._pool.putconn(connection)
+        except PoolTimeout as error:
+            raise Unavailable("no database connection became free in time") from error
+        except psycopg.OperationalError as error:
+            if is_away(error):
+                raise Unavailable("the database is away") from error
+            raise
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Does the work in a transaction, again (up to 3 times) when PostgreSQL refused it for the sake of a rival.
+
+        The work must be free of effects outside the transaction.
+        """
+        for attempt in range(_RETRIES):
+            try:
+                async with self.transaction() as tx:
+                    return await work(tx)
+            except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
+        async with self.transaction() as tx:
+            return await work(tx)
+
+    async def _alive(self) -> Connection:
+        while True:
+            connection = await self._pool.getconn()
+            if not _was_hung_up(connection):
+                return connection
+            await connection.close()
+            await self._pool.putconn(connection)
+
+
+def session_url(url: str) -> str:
+    """The address with what every session of a service sets: UTC, and no idling inside a transaction."""
+    options = conninfo_to_dict(url).get("options") or ""
+    return make_conninfo(url, options=f"{options} {_SESSION_OPTIONS}".strip(), connect_timeout=5)
+
+
+def is_away(error: psycopg.OperationalError) -> bool:
+    """Whether the server could not be reached or hung up, rather than refused the statement."""
+    return error.sqlstate is None or error.sqlstate.startswith(_AWAY)
+
+
+def _was_hung_up(connection: Connection) -> bool:
+    """An idle connection has nothing to say but goodbye: a readable socket means that the server closed it."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+async def _read_ids_as_text(connection: psycopg.AsyncConnection[Any]) -> None:
+    connection.adapters.register_loader("uuid", TextLoader)

@@ -1,0 +1,235 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from services.kit.database import Connection, Database
+from services.kit.errors import Unavailable
+from services.kit.statements import summary
+from services.kit.telemetry import tracing
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    await database.open()
+    async with database.connection() as connection:
+        await connection.execute("CREATE TABLE pens (id int PRIMARY KEY, colour text)")
+        await connection.execute("INSERT INTO pens VALUES (1, 'red'), (2, 'blue')")
+    yield database
+    await database.close()
+
+
+async def colours(database: Database) -> list[str]:
+    async with database.connection() as connection:
+        return [row["colour"] for row in await (await connection.execute("SELECT colour FROM pens ORDER BY id")).fetchall()]
+
+
+@pytest.fixture
+def recorded() -> Iterator[InMemorySpanExporter]:
+    exporter = InMemorySpanExporter()
+    tracing.setup("test", exporter, "all")
+    yield exporter
+    tracing.shutdown()
+
+
+async def test_a_transaction_commits_at_the_end_of_its_block(database: Database):
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE pens SET colour = 'green' WHERE id = 1")
+
+    assert await colours(database) == ["green", "blue"]
+
+
+async def test_a_transaction_rolls_back_when_its_block_raises(database: Database):
+    async def change() -> None:
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE pens SET colour = 'green' WHERE id = 1")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await change()
+
+    assert await colours(database) == ["red", "blue"]
+
+
+async def test_a_cancelled_transaction_rolls_back_and_gives_its_connection_back(database: Database):
+    locked = asyncio.Event()
+
+    async def change() -> None:
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE pens SET colour = 'green' WHERE id = 1")
+            locked.set()
+            await tx.execute("SELECT pg_sleep(60)")
+
+    changing = asyncio.create_task(change())
+    await locked.wait()
+    changing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await changing
+
+    assert await colours(database) == ["red", "blue"]
+
+
+async def test_ids_are_read_as_text(database: Database):
+    async with database.connection() as connection:
+        row = await (await connection.execute("SELECT %s::uuid AS id", ["019a0000-0000-7000-8000-000000000000"])).fetchone()
+
+    assert row == {"id": "019a0000-0000-7000-8000-000000000000"}
+
+
+async def test_a_pool_opens_three_connections_and_a_fourth_caller_waits(database: Database):
+    release = asyncio.Event()
+    held = asyncio.Semaphore(0)
+
+    async def hold() -> int:
+        async with database.connection() as connection:
+            held.release()
+            await release.wait()
+            return connection.info.backend_pid
+
+    holders = [asyncio.create_task(hold()) for _ in range(4)]
+    for _ in range(3):
+        await held.acquire()
+    assert held.locked()
+    release.set()
+
+    assert len(set(await asyncio.gather(*holders))) == 3
+
+
+async def rival_cycle(database: Database) -> list[str]:
+    """Two transactions that lock the same rows in opposite order; each waits until the other holds its first row."""
+    both_hold = asyncio.Barrier(2)
+    attempts: list[str] = []
+
+    def locking(first: int, second: int, name: str) -> Callable[[Connection], Awaitable[None]]:
+        async def work(tx: Connection) -> None:
+            attempts.append(name)
+            await tx.execute("UPDATE pens SET colour = colour || %s WHERE id = %s", [name, first])
+            if len(attempts) <= 2:
+                await both_hold.wait()
+            await tx.execute("UPDATE pens SET colour = colour || %s WHERE id = %s", [name, second])
+
+        return work
+
+    await asyncio.gather(database.run(locking(1, 2, "A")), database.run(locking(2, 1, "B")))
+    return attempts
+
+
+async def test_run_repeats_the_victim_of_a_deadlock(database: Database):
+    attempts = await rival_cycle(database)
+
+    assert len(attempts) == 3
+    assert sorted(sorted(colour[-2:]) for colour in await colours(database)) == [["A", "B"], ["A", "B"]]
+
+
+async def test_run_gives_up_after_three_repeats(database: Database):
+    attempts = 0
+
+    async def work(tx: Connection) -> None:
+        nonlocal attempts
+        attempts += 1
+        raise psycopg.errors.SerializationFailure
+
+    with pytest.raises(psycopg.errors.SerializationFailure):
+        await database.run(work)
+
+    assert attempts == 4
+
+
+async def test_run_does_not_repeat_other_failures(database: Database):
+    attempts = 0
+
+    async def work(tx: Connection) -> None:
+        nonlocal attempts
+        attempts += 1
+        await tx.execute("INSERT INTO pens VALUES (1, 'red')")
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await database.run(work)
+
+    assert attempts == 1
+
+
+async def test_connections_that_the_server_closed_are_not_handed_out(database: Database, database_url: str):
+    await asyncio.gather(colours(database), colours(database), colours(database))
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    assert await asyncio.gather(*[colours(database) for _ in range(6)]) == [["red", "blue"]] * 6
+
+
+async def test_a_connection_lost_in_a_transaction_is_unavailable(database: Database, database_url: str):
+    async def lose_the_connection() -> None:
+        async with database.transaction() as tx:
+            with psycopg.connect(database_url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 1000)", [tx.info.backend_pid])
+            await tx.execute("SELECT 1")
+
+    with pytest.raises(Unavailable, match="the database is away"):
+        await lose_the_connection()
+
+    assert await colours(database) == ["red", "blue"]
+
+
+async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path):
+    database = Database(f"postgresql://nobody@/nothing?host={tmp_path}")
+    await database.open()
+    with pytest.raises(Unavailable):
+        await colours(database)
+    await database.close()
+
+
+async def test_a_statement_is_a_client_span_without_its_parameters(database: Database, recorded: InMemorySpanExporter):
+    with tracing.span("work"):
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE pens SET colour = %s WHERE id = %s", ["secret", 1])
+    tracing.flush()
+
+    update, commit, work = recorded.get_finished_spans()
+    assert [update.name, commit.name, work.name] == ["UPDATE pens", "COMMIT", "work"]
+    assert update.attributes == {
+        "db.system.name": "postgresql",
+        "db.namespace": database.url.split("@/")[1].split("?")[0],
+        "db.query.summary": "UPDATE pens",
+    }
+    assert update.kind is tracing.SpanKind.CLIENT
+    assert update.parent.span_id == commit.parent.span_id == work.context.span_id
+
+
+async def test_a_refused_statement_marks_its_span_by_sqlstate_alone(database: Database, recorded: InMemorySpanExporter):
+    with tracing.span("work"), pytest.raises(psycopg.errors.UniqueViolation):
+        async with database.connection() as connection:
+            await connection.execute("INSERT INTO pens VALUES (1, 'red')")
+    tracing.flush()
+
+    assert recorded.get_finished_spans()[0].status.description == "UniqueViolation: 23505"
+
+
+async def test_a_statement_outside_a_trace_makes_none(database: Database, recorded: InMemorySpanExporter):
+    assert await colours(database) == ["red", "blue"]
+    tracing.flush()
+
+    assert recorded.get_finished_spans() == ()
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("SELECT * FROM orders WHERE id = %s FOR UPDATE SKIP LOCKED", "SELECT orders"),
+        ("select count(*)\n  from orders_by_day join users using (id)", "SELECT orders_by_day"),
+        ("INSERT INTO orders (id) VALUES (%s) ON CONFLICT (id) DO UPDATE SET n = 1", "INSERT orders"),
+        ("WITH due AS (SELECT id FROM orders FOR UPDATE) UPDATE orders SET n = 1 FROM due", "UPDATE orders"),
+        ("WITH gone AS (DELETE FROM holds RETURNING sku) SELECT * FROM gone", "DELETE holds"),
+        ("SELECT pg_notify('a', '')", "SELECT pg_notify"),
+        ("SELECT * FROM unnest(%s::text[]) AS wanted JOIN balances USING (sku)", "SELECT balances"),
+        ("SET LOCAL lock_timeout = '1s'", "SET"),
+        ("SELECT 1", "SELECT"),
+    ],
+)
+def test_a_statement_is_summed_up_as_verb_and_main_table(statement: str, expected: str):
+    assert summary(statement) == expected
