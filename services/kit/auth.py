@@ -126,7 +126,7 @@ class Policy:
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        identities: Mapping[str, Any] = document.get("identities") or {}
+        identities: dict[str, dict[str, Any] | None] = document.get("identities") or {}
         self._identities = frozenset(identities)
         self._speaks_for_users = frozenset(name for name, marks in identities.items() if (marks or {}).get("on_behalf_of_user"))
         entries: Mapping[str, Any] = document.get("methods") or {}

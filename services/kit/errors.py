@@ -59,6 +59,8 @@ class DomainError(Exception):
         self.message = message
         self.retry_after = retry_after
         self.metadata = metadata
+        self.details: Sequence[object] = ()
+        """Protobuf messages that go along as further details; set by a servicer, as rules know no protobuf."""
 
 
 class InvalidArgument(DomainError):
@@ -136,6 +138,13 @@ class Unavailable(DomainError):
 
     status = Status.UNAVAILABLE
     reason = "UNAVAILABLE"
+
+
+class DeadlineExceeded(DomainError):
+    """The time for it is over; whether it happened is not known."""
+
+    status = Status.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
 
 
 class PermissionDenied(DomainError):

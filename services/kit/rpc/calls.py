@@ -1,0 +1,118 @@
+"""The call that is being answered: who asks, in whose name, and how long there is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import structlog
+
+from services.kit.auth import Principal
+from services.kit.errors import DeadlineExceeded
+
+__all__ = ["Call", "Principal", "current", "enter", "find", "outlive_caller", "outliving", "within"]
+
+T = TypeVar("T")
+
+CALLER = "x-bazaar-caller"
+USER = "x-bazaar-user"
+IDEMPOTENCY_KEY = "idempotency-key"
+TRACEPARENT = "traceparent"
+
+_current: ContextVar[Call] = ContextVar("bazaar_call")
+_outliving: set[asyncio.Task[Any]] = set()
+_log = structlog.get_logger("bazaar.rpc")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, as the server side sees it."""
+
+    method: str
+    """`/package.Service/Method`"""
+
+    caller: str
+    """The calling service's identity: `edge`, `checkout`, …"""
+
+    principal: Principal
+    deadline: float | None = None
+    """When the caller stops waiting, on time.monotonic(); None: never."""
+
+    idempotency_key: str = ""
+    """What the client sent as Idempotency-Key or `request_id`; empty when neither."""
+
+    def remaining(self) -> float | None:
+        """Seconds until the deadline, at least 0; None when there is no deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+
+def current() -> Call:
+    """The call that this code answers.
+
+    Raises:
+        LookupError: it answers none (a consumer, a timer, start-up).
+    """
+    return _current.get()
+
+
+def find() -> Call | None:
+    """The call that this code answers, if any."""
+    return _current.get(None)
+
+
+def enter(call: Call) -> None:
+    """Makes a call the current one until the running task ends."""
+    _current.set(call)
+
+
+async def outlive_caller(work: Coroutine[Any, Any, T], budget: timedelta) -> T:
+    """Runs work that must not stop halfway: a caller who hangs up leaves it running, and a drain waits for it.
+
+    Calls made by the work get the budget as their deadline, not what is left of the caller's.
+
+    Raises:
+        DeadlineExceeded: the budget is used up; the work has been cancelled.
+    """
+    context = contextvars.copy_context()
+    if call := find():
+        context.run(enter, replace(call, deadline=time.monotonic() + budget.total_seconds()))
+    task = asyncio.get_running_loop().create_task(within(budget.total_seconds(), work), context=context)
+    _outliving.add(task)
+    task.add_done_callback(_outliving.discard)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_report_failure)
+        raise
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Runs work, for so long and no longer.
+
+    Raises:
+        DeadlineExceeded: it took longer, and has been cancelled.
+    """
+    clock = asyncio.timeout(seconds)
+    try:
+        async with clock:
+            return await work
+    except TimeoutError as error:
+        if clock.expired():
+            raise DeadlineExceeded(f"It took longer than {seconds:g} s.") from error
+        raise
+
+
+def outliving() -> frozenset[asyncio.Task[Any]]:
+    """The work of this process that outlives its callers and has not ended."""
+    return frozenset(_outliving)
+
+
+def _report_failure(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("work that outlived its caller failed", exc_info=error)

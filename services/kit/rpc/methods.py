@@ -1,0 +1,37 @@
+"""What the protos say of a method, looked up once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+
+
+@dataclass(frozen=True, slots=True)
+class MethodFacts:
+    """Facts of one method; all unset for a method whose proto is not loaded."""
+
+    request: Descriptor | None = None
+    is_repeatable: bool = False
+    """Declared NO_SIDE_EFFECTS or IDEMPOTENT: sending it twice does no harm."""
+
+    @property
+    def takes_request_id(self) -> bool:
+        return self.request is not None and "request_id" in self.request.fields_by_name
+
+
+def facts_of(path: str) -> MethodFacts:
+    """The facts of `/package.Service/Method`."""
+    service_name, _, method_name = path.lstrip("/").rpartition("/")
+    try:
+        service = descriptor_pool.Default().FindServiceByName(service_name)
+    except KeyError:
+        return MethodFacts()
+    method = service.methods_by_name.get(method_name)
+    if method is None:
+        return MethodFacts()
+    options = method.GetOptions()
+    is_repeatable = options.idempotency_level in (MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTENT)
+    return MethodFacts(method.input_type, is_repeatable)

@@ -1,0 +1,171 @@
+"""What every call passes through on the server side, whatever brought it here.
+
+In this order: span, concurrency cap, deadline, caller and principal, authorization, idempotency key, validation, handler; and what is
+raised anywhere on the way becomes a status.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import grpc
+from opentelemetry import trace
+
+from services.kit.auth import EDGE, Policy
+from services.kit.rpc.admission import Cap
+from services.kit.rpc.calls import CALLER, TRACEPARENT, enter, within
+from services.kit.rpc.identity import IsRevoked, fold_idempotency_key, identified
+from services.kit.rpc.methods import facts_of
+from services.kit.rpc.status import CODES, metadata_of, to_status
+from services.kit.rpc.validation import validation_of
+from services.kit.telemetry import tracing
+
+if TYPE_CHECKING:
+    Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+    Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+
+UNARY_TIMEOUT_SECONDS = 30.0
+"""For a unary call that comes without a deadline to a method without a timeout of its own."""
+
+_CODE = "rpc.response.status_code"
+_SERVER_FAULTS = {
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DATA_LOSS,
+}
+"""Codes that make a server's span an error (OpenTelemetry's conventions for RPC)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the calls of a process are judged by."""
+
+    policy: Policy
+    is_revoked: IsRevoked
+
+
+class Method:
+    """One method, with all that can be known of it before its first call.
+
+    Args:
+        path: `/package.Service/Method`.
+        service: the noun it belongs to, for its spans.
+        cap: shared by the methods that may crowd each other out.
+    """
+
+    def __init__(self, path: str, handler: Handler, service: str, rules: Rules, cap: Cap) -> None:
+        self._path = path
+        self._name = path.removeprefix("/")
+        self._service = service
+        self._rules = rules
+        self._cap = cap
+        self._grant = rules.policy.grant(path)
+        self._timeout = _own_timeout(self._grant.timeout.total_seconds() if self._grant.timeout else None, handler)
+        facts = facts_of(path)
+        self._check = validation_of(facts.request) if facts.request else None
+        self._streams_requests = bool(handler.request_streaming)
+        self._folds_key = facts.takes_request_id and not self._streams_requests
+        self._attributes = {"rpc.system.name": "grpc", "rpc.method": self._name}
+        self._behaviour = _behaviour_of(handler)
+        self._answer = self._write_all if inspect.isasyncgenfunction(self._behaviour) else self._behaviour
+        self.handler = _rebuilt(handler, self.serve)
+        """The given handler with the pipeline around it."""
+
+    async def serve(self, request: Any, context: Context) -> Any:
+        """Answers one call: returns the response, or writes the responses of a stream."""
+        metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+        with self._span(metadata) as span:
+            try:
+                with self._cap:
+                    response = await self._admitted(request, context, metadata)
+                if span.is_recording():
+                    span.set_attribute(_CODE, _name_of(context.code()))
+                return response
+            except grpc.aio.AbortError:
+                _mark(span, context.code())
+                raise
+            except Exception as error:
+                status = to_status(error, self._path)
+                _mark(span, CODES[status.code])
+        kept = tuple(context.trailing_metadata() or ())
+        return await context.abort(CODES[status.code], status.message, (*kept, *metadata_of(status)))
+
+    async def _admitted(self, request: Any, context: Context, metadata: dict[str, Any]) -> Any:
+        left, own = context.time_remaining(), self._timeout
+        # The transport enforces the caller's deadline; only one of our own needs a clock here.
+        limit = own if own is not None and (left is None or own < left) else None
+        call = identified(self._rules.policy, self._grant, self._rules.is_revoked, metadata, left if limit is None else limit)
+        if self._folds_key:
+            call = replace(call, idempotency_key=fold_idempotency_key(request, call.idempotency_key))
+        enter(call)
+        if self._check:
+            if self._streams_requests:
+                request = _checked(request, self._check)
+            else:
+                self._check(request)
+        answer = self._answer(request, context)
+        return await (answer if limit is None else within(limit, answer))
+
+    async def _write_all(self, request: Any, context: Context) -> None:
+        async with aclosing(self._behaviour(request, context)) as responses:
+            async for response in responses:
+                await context.write(response)
+
+    def _span(self, metadata: dict[str, Any]) -> trace.Span:
+        parent = tracing.context_from(metadata.get(TRACEPARENT))
+        if parent and metadata.get(CALLER) == EDGE:
+            parent = tracing.decided_here(parent)
+        return tracing.span(
+            self._name,
+            kind=tracing.SpanKind.SERVER,
+            attributes=self._attributes,
+            parent=parent or tracing.ROOT,
+            service=self._service,
+        )
+
+
+async def _checked(requests: AsyncIterator[Any], check: Callable[[Any], None]) -> AsyncIterator[Any]:
+    async for request in requests:
+        check(request)
+        yield request
+
+
+def _own_timeout(granted: float | None, handler: Handler) -> float | None:
+    if granted is None and not handler.response_streaming:
+        return UNARY_TIMEOUT_SECONDS
+    return granted
+
+
+def _behaviour_of(handler: Handler) -> Callable[[Any, Any], Any]:
+    behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    assert behaviour is not None
+    return behaviour
+
+
+def _rebuilt(handler: Handler, behaviour: Callable[[Any, Any], Any]) -> Handler:
+    kinds = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    make: Any = kinds[bool(handler.request_streaming), bool(handler.response_streaming)]
+    return make(behaviour, handler.request_deserializer, handler.response_serializer)
+
+
+def _name_of(code: grpc.StatusCode | None) -> str:
+    return code.name if code else "OK"
+
+
+def _mark(span: trace.Span, code: grpc.StatusCode) -> None:
+    span.set_attribute(_CODE, code.name)
+    if code in _SERVER_FAULTS:
+        span.set_attribute("error.type", code.name)
+        span.set_status(trace.StatusCode.ERROR)
