@@ -52,8 +52,9 @@ ORDER_ID = "bazaar.order_id"
 ROOT: SpanContext = INVALID_SPAN_CONTEXT
 """As `parent`: begins a new trace even inside a span (a batch, a background task)."""
 
-_QUEUE = 16_384
-_EXPORT_BATCH = 512
+QUEUE = 16_384
+"""Ended spans that wait to be written; the oldest are dropped beyond that, and counted."""
+EXPORT_BATCH = 512
 _EXPORT_EVERY_MS = 200.0
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _NOT_SAMPLED = TraceFlags(TraceFlags.DEFAULT)
@@ -68,7 +69,7 @@ class _Recorder:
         self.ended = 0
         self._exporter = _Counting(exporter)
         self._processor = BatchSpanProcessor(
-            self._exporter, max_queue_size=_QUEUE, schedule_delay_millis=_EXPORT_EVERY_MS, max_export_batch_size=_EXPORT_BATCH
+            self._exporter, max_queue_size=QUEUE, schedule_delay_millis=_EXPORT_EVERY_MS, max_export_batch_size=EXPORT_BATCH
         )
         self._forward: Callable[[ReadableSpan], None] = self._processor.on_end
 

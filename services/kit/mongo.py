@@ -1,0 +1,80 @@
+"""MongoDB, with spans, and with an end to every wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import StatusCode
+from pymongo import AsyncMongoClient
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+
+from services.kit.telemetry import tracing
+
+SELECTION_MS = 2_000
+OPERATION_MS = 5_000
+
+_NOT_TRACED = frozenset({"hello", "ping", "endSessions", "killCursors"})
+"""What keeps house. (A change stream's `getMore` runs outside of traces, where client spans are not recorded.)"""
+
+Document = dict[str, Any]
+
+
+def open_mongo(url: str) -> AsyncMongoClient[Document]:
+    """A client of the replica set at `url`. Connects when first used; close it with `await client.close()`.
+
+    Writes are acknowledged by a majority and retried once; an operation ends within 5 s, or with
+    pymongo.errors.ServerSelectionTimeoutError after 2 s when there is no primary.
+    """
+    return AsyncMongoClient(
+        url,
+        w="majority",
+        readConcernLevel="majority",
+        retryWrites=True,
+        retryReads=True,
+        serverSelectionTimeoutMS=SELECTION_MS,
+        connectTimeoutMS=SELECTION_MS,
+        timeoutMS=OPERATION_MS,
+        maxPoolSize=32,
+        tz_aware=True,
+        uuidRepresentation="standard",
+        event_listeners=[_Spans()],
+    )
+
+
+class _Spans(CommandListener):
+    """A client span for each command. The async client calls this in the task that runs the operation, so the parent is right."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, trace.Span] = {}
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name in _NOT_TRACED:
+            return
+        collection = event.command.get(event.command_name)
+        target = collection if isinstance(collection, str) else ""
+        summary = f"{event.command_name} {target}".rstrip()
+        running = tracing.span(
+            summary,
+            kind=tracing.SpanKind.CLIENT,
+            attributes={
+                "db.system.name": "mongodb",
+                "db.namespace": event.database_name,
+                "db.operation.name": event.command_name,
+                "db.query.summary": summary,
+                **({"db.collection.name": target} if target else {}),
+            },
+        )
+        if isinstance(running, tracing.Span):
+            self._running[event.request_id] = running
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        if running := self._running.pop(event.request_id, None):
+            running.end()
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        if running := self._running.pop(event.request_id, None):
+            code = str(event.failure.get("codeName") or event.failure.get("code") or "connection lost")
+            running.set_attribute("error.type", code)
+            running.set_status(StatusCode.ERROR, code)
+            running.end()
