@@ -184,15 +184,19 @@ class ConfirmOrderRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_ID_FIELD_NUMBER: _builtins.int
+    PAYMENT_STATE_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
+    payment_state: _payments_pb2.Payment.State.ValueType
+    """What payments said of the order's payment: ACCEPTED or CAPTURED."""
     def __init__(
         self,
         *,
         order_id: _builtins.str = ...,
+        payment_state: _payments_pb2.Payment.State.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "payment_state", b"payment_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

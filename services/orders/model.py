@@ -1,0 +1,224 @@
+"""The rules of an order: its states, who may move it, and what rankings count of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from services.kit.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
+
+
+class State(StrEnum):
+    """As bazaar.orders.v1.Order.State says it."""
+
+    CREATED = "CREATED"
+    PAYMENT_PENDING = "PAYMENT_PENDING"
+    PAYMENT_FAILED = "PAYMENT_FAILED"
+    CONFIRMED = "CONFIRMED"
+    PROCESSING = "PROCESSING"
+    SHIPPED = "SHIPPED"
+    DELIVERED = "DELIVERED"
+    RETURN_REQUESTED = "RETURN_REQUESTED"
+    RETURNED = "RETURNED"
+    CANCELLING = "CANCELLING"
+    CANCELLED = "CANCELLED"
+
+
+MOVES: dict[State, frozenset[State]] = {
+    State.CREATED: frozenset({State.PAYMENT_PENDING, State.CANCELLING}),
+    State.PAYMENT_PENDING: frozenset({State.CONFIRMED, State.PAYMENT_FAILED, State.CANCELLING}),
+    State.PAYMENT_FAILED: frozenset({State.CANCELLING}),
+    State.CONFIRMED: frozenset({State.PROCESSING, State.CANCELLING}),
+    State.PROCESSING: frozenset({State.SHIPPED, State.CANCELLING}),
+    State.SHIPPED: frozenset({State.DELIVERED}),
+    State.DELIVERED: frozenset({State.RETURN_REQUESTED}),
+    State.RETURN_REQUESTED: frozenset({State.RETURNED}),
+    State.CANCELLING: frozenset({State.CANCELLED}),
+    State.RETURNED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+"""Every legal move. A cancellation always passes through CANCELLING, where stock and money go back."""
+
+PLACED = frozenset({State.CONFIRMED, State.PROCESSING, State.SHIPPED, State.DELIVERED, State.RETURN_REQUESTED, State.RETURNED})
+"""States of an order that was confirmed and not cancelled."""
+
+FINAL = frozenset({State.DELIVERED, State.RETURNED, State.CANCELLED})
+"""States in which an order waits for nobody; a watcher need not stay."""
+
+
+class OrderNotFound(NotFound):
+    """There is no such order, it is somebody else's, or it isn't shown yet."""
+
+    reason = "ORDER_NOT_FOUND"
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__("There is no such order.", order_id=order_id)
+
+
+class IllegalMove(FailedPrecondition):
+    """The order's state doesn't lead where it was sent."""
+
+    reason = "ORDER_STATE_ILLEGAL"
+
+    def __init__(self, order_id: str, state: State, wanted: State) -> None:
+        super().__init__(f"An order that is {state} can't become {wanted}.", order_id=order_id, state=state, wanted=wanted)
+
+
+class VersionStale(Aborted):
+    """Somebody else has moved the order on; the caller holds it no longer."""
+
+    reason = "ORDER_VERSION_STALE"
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__("Somebody else has moved this order on.", order_id=order_id)
+
+
+class RequestReused(InvalidArgument):
+    """The request id was used for an order of another content."""
+
+    reason = "REQUEST_ID_REUSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What makes two calls the same attempt to order."""
+
+    principal: str
+    method: str
+    request_id: str
+    fingerprint: bytes
+    """SHA-256 of the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One SKU of an order; amounts in minor units of the order's currency."""
+
+    line_number: int
+    sku: str
+    product_id: str
+    title: str
+    category_id: str
+    quantity: int
+    unit_price: int
+    net_amount: int
+    """Without tax and shipping."""
+    tax: int
+
+    @property
+    def root_category(self) -> str:
+        """The first level of its category: where rankings count it."""
+        return self.category_id.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the order goes: a copy, so that it stays what it was."""
+
+    address_id: str
+    line1: str
+    line2: str
+    city: str
+    state: str
+    pincode: str
+    country: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What was bought and for how much; never changes once it is there. Amounts in minor units."""
+
+    currency: str
+    lines: tuple[Line, ...]
+    subtotal: int
+    discount: int
+    shipping: int
+    tax: int
+    total: int
+    payment_method: str
+    address: Address
+    cart_id: str = ""
+    """Empty when it was placed from lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """A state that an order came into, and why where the state doesn't say it all."""
+
+    state: State
+    at: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order as it stands."""
+
+    order_id: str
+    user_id: str
+    state: State
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    timeline: tuple[TimelineEntry, ...]
+    payment_state: str = ""
+    confirmed_at: datetime | None = None
+    due_at: datetime | None = None
+    cancel_reason: str = ""
+    content: Content | None = None
+    """None until it is submitted."""
+
+    @property
+    def is_submitted(self) -> bool:
+        """Whether anybody but checkout may know of it."""
+        return self.content is not None
+
+    @property
+    def was_placed(self) -> bool:
+        """Whether OrderPlaced went out for it, so that a cancellation takes its lines back out of the rankings."""
+        return self.confirmed_at is not None
+
+
+def move(order: Order, to: State, *, at: datetime, due_at: datetime | None = None, reason: str = "") -> Order:
+    """The order in its next state, one version on.
+
+    Args:
+        due_at: by when the reaper takes over; None where the new state waits for nobody.
+        reason: kept in the timeline, and as the order's cancel reason on the way to CANCELLED.
+
+    Raises:
+        IllegalMove: the state doesn't lead there.
+    """
+    if to not in MOVES[order.state]:
+        raise IllegalMove(order.order_id, order.state, to)
+    return replace(
+        order,
+        state=to,
+        version=order.version + 1,
+        updated_at=at,
+        due_at=due_at,
+        confirmed_at=at if to is State.CONFIRMED else order.confirmed_at,
+        cancel_reason=reason if to is State.CANCELLING else order.cancel_reason,
+        timeline=(*order.timeline, TimelineEntry(to, at, reason)),
+    )
+
+
+def by_root_category(lines: Iterable[Line]) -> dict[str, list[Line]]:
+    """The lines of each root category, for the events that rankings read."""
+    roots: dict[str, list[Line]] = {}
+    for line in lines:
+        roots.setdefault(line.root_category, []).append(line)
+    return roots
+
+
+def readable_by(order: Order, *, user_id: str, is_staff: bool) -> Order:
+    """The order, if this user may see it.
+
+    Raises:
+        OrderNotFound: it isn't shown yet, or is somebody else's; the caller can't tell which.
+    """
+    if not order.is_submitted or not (is_staff or order.user_id == user_id):
+        raise OrderNotFound(order.order_id)
+    return order

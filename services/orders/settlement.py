@@ -1,0 +1,143 @@
+"""Drives orders to their end: confirms the paid ones, undoes the others.
+
+Every step may be repeated and may be cut off anywhere: what is to happen is noted in the order's row first, stock and money follow, and the
+reaper goes on with whatever was left, through these same methods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import grpc
+import structlog
+
+from bazaar.inventory.v1 import inventory_service_pb2 as inventory_pb2
+from bazaar.inventory.v1 import inventory_service_pb2_grpc as inventory_grpc
+from bazaar.payments.v1 import payments_pb2, payments_service_pb2, payments_service_pb2_grpc
+from services.kit.rpc.status import reason_of
+from services.orders.events import announcements
+from services.orders.model import PLACED, IllegalMove, Order, State, VersionStale, move
+from services.orders.store import OrderStore
+
+CANCELLING_DUE = timedelta(seconds=5)
+"""A cancellation that was cut off is taken up again after this."""
+
+_RETRY_AFTER = timedelta(seconds=2)
+_STOCK_IS_GONE = {"OUT_OF_STOCK", "RESERVATION_ENDED", "RESERVATION_NOT_FOUND"}
+_PAID = {payments_pb2.Payment.ACCEPTED: "ACCEPTED", payments_pb2.Payment.CAPTURED: "CAPTURED"}
+_log = structlog.get_logger("bazaar.orders")
+
+
+class Settlement:
+    """The one way to CONFIRMED and the one way to CANCELLED."""
+
+    def __init__(
+        self,
+        store: OrderStore,
+        inventory: inventory_grpc.InventoryServiceAsyncStub,
+        payments: payments_service_pb2_grpc.PaymentsServiceAsyncStub,
+    ) -> None:
+        self._store = store
+        self._inventory = inventory
+        self._payments = payments
+
+    async def confirm(self, order_id: str, payment_state: str) -> Order:
+        """Commits the stock of a paid order, then confirms it. Idempotent.
+
+        Raises:
+            IllegalMove: the order is cancelled, or isn't submitted.
+            AioRpcError: the stock is gone (OUT_OF_STOCK): the order has been cancelled; or inventory can't be asked.
+        """
+        order = await self._store.read(order_id)
+        if order.state in PLACED:
+            return order
+        if order.state is not State.PAYMENT_PENDING:
+            raise IllegalMove(order_id, order.state, State.CONFIRMED)
+        try:
+            await self._inventory.CommitReservation(inventory_pb2.CommitReservationRequest(order_id=order_id))
+        except grpc.aio.AioRpcError as error:
+            if reason_of(error) in _STOCK_IS_GONE:
+                await self.cancel(order_id, reason="OUT_OF_STOCK")
+            raise
+
+        def confirmed(order: Order, now: datetime) -> Order:
+            if order.state in PLACED:
+                return order
+            return replace(move(order, State.CONFIRMED, at=now), payment_state=payment_state)
+
+        return await self._store.change(order_id, confirmed, announcements)
+
+    async def cancel(self, order_id: str, *, reason: str, version: int | None = None) -> Order:
+        """Cancels an order that hasn't been shipped: notes it, gives stock and money back, then says so. Idempotent.
+
+        Args:
+            version: the caller only means the order as it was at this version.
+
+        Raises:
+            IllegalMove: it has been shipped.
+            VersionStale: somebody else has moved it on.
+        """
+
+        def cancelling(order: Order, now: datetime) -> Order:
+            if order.state in (State.CANCELLING, State.CANCELLED):
+                return order
+            if version is not None and version != order.version:
+                raise VersionStale(order_id)
+            return move(order, State.CANCELLING, at=now, due_at=now + CANCELLING_DUE, reason=reason)
+
+        order = await self._store.change(order_id, cancelling, announcements)
+        return order if order.state is State.CANCELLED else await self._give_back(order)
+
+    async def settle(self, order_id: str) -> None:
+        """Moves an order on whose time is up, towards whichever end payments and inventory say."""
+        order = await self._store.read(order_id)
+        match order.state:
+            case State.CREATED:
+                await self.cancel(order_id, reason="EXPIRED", version=order.version)
+            case State.CANCELLING:
+                await self._give_back(order)
+            case State.PAYMENT_PENDING:
+                await self._settle_payment(order)
+            case _:
+                raise AssertionError(f"an order that is {order.state} is never due")
+
+    async def reap(self, limit: int = 100) -> int:
+        """Settles orders that are past their time; returns how many were tried. One that fails is tried again later."""
+        due = await self._store.due(limit)
+        for order_id in due:
+            try:
+                await self.settle(order_id)
+            except Exception as error:
+                _log.warning("an overdue order couldn't be settled yet", order_id=order_id, error=type(error).__name__)
+                await self._store.postpone(order_id, _RETRY_AFTER)
+        return len(due)
+
+    async def _settle_payment(self, order: Order) -> None:
+        """Payments are asked by order: what became of a payment is never assumed."""
+        try:
+            answer = await self._payments.GetPayment(payments_service_pb2.GetPaymentRequest(order_id=order.order_id))
+        except grpc.aio.AioRpcError as error:
+            if reason_of(error) != "PAYMENT_NOT_FOUND":
+                raise
+        else:
+            if paid := _PAID.get(answer.payment.state):
+                await self.confirm(order.order_id, paid)
+                return
+        await self.cancel(order.order_id, reason="EXPIRED", version=order.version)
+
+    async def _give_back(self, order: Order) -> Order:
+        """Stock and payment of a cancelled order; both calls are idempotent and final, so a late reserve or payment fails."""
+        if order.is_submitted:
+            await self._payments.VoidPayment(payments_service_pb2.VoidPaymentRequest(order_id=order.order_id))
+            await self._inventory.ReturnReservation(inventory_pb2.ReturnReservationRequest(order_id=order.order_id))
+        else:
+            await self._inventory.ReleaseReservation(inventory_pb2.ReleaseReservationRequest(order_id=order.order_id))
+
+        def cancelled(order: Order, now: datetime) -> Order:
+            if order.state is State.CANCELLED:
+                return order
+            after = move(order, State.CANCELLED, at=now)
+            return replace(after, payment_state="VOIDED") if order.is_submitted else after
+
+        return await self._store.change(order.order_id, cancelled, announcements)
