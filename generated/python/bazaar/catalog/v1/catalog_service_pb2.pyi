@@ -273,9 +273,13 @@ class UpdateProductRequest(_message.Message):
     PRODUCT_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def product(self) -> _catalog_pb2.Product: ...
+    def product(self) -> _catalog_pb2.Product:
+        """Checked as a whole once the masked fields are merged into what is stored, so that a change of one field needs no others."""
+
     @_builtins.property
-    def update_mask(self) -> _field_mask_pb2.FieldMask: ...
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields of Product that can be written; all of them when unset. An unset state is left as it is."""
+
     def __init__(
         self,
         *,

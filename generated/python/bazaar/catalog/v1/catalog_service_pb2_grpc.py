@@ -94,7 +94,9 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListProducts(self, request, context):
-        """Lists products on sale by product id, of a category and all below it or of the whole shop.
+        """Lists products on sale by product id, of a category and all below it or of the whole shop; staff see every state.
+
+        A page of large products may be shorter than asked for. Fails with NOT_FOUND / CATEGORY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,9 +117,9 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateProduct(self, request, context):
-        """Adds a product.
+        """Adds a product, on sale unless its state says otherwise.
 
-        Fails with ALREADY_EXISTS / PRODUCT_EXISTS when its id or a SKU is taken.
+        Fails with ALREADY_EXISTS / PRODUCT_EXISTS when its id or a SKU is taken, INVALID_ARGUMENT / CATEGORY_PATH_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,7 +128,7 @@ class CatalogServiceServicer:
     def UpdateProduct(self, request, context):
         """Changes a product: what the mask names, or all that can be written.
 
-        Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale.
+        Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale, ALREADY_EXISTS / PRODUCT_EXISTS when a new SKU is taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,6 +136,8 @@ class CatalogServiceServicer:
 
     def ImportProducts(self, request, context):
         """Creates or replaces up to 1,000 products; each stands or falls alone, and the answer says which fell and why.
+
+        A product that comes twice is created by its first appearance and replaced by its next.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

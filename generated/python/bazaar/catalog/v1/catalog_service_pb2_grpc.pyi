@@ -36,23 +36,29 @@ class CatalogServiceStub:
     GetProduct: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.GetProductRequest, _catalog_service_pb2.GetProductResponse]
     """Returns a product that is on sale; staff see every state."""
     ListProducts: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListProductsRequest, _catalog_service_pb2.ListProductsResponse]
-    """Lists products on sale by product id, of a category and all below it or of the whole shop."""
+    """Lists products on sale by product id, of a category and all below it or of the whole shop; staff see every state.
+
+    A page of large products may be shorter than asked for. Fails with NOT_FOUND / CATEGORY_NOT_FOUND.
+    """
     ListVariants: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListVariantsRequest, _catalog_service_pb2.ListVariantsResponse]
     """Lists the variants of a product."""
     BatchGetProducts: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.BatchGetProductsRequest, _catalog_service_pb2.BatchGetProductsResponse]
     """Returns many products by id or by SKU, in any state and without prices; those that don't exist are left out."""
     CreateProduct: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.CreateProductRequest, _catalog_service_pb2.CreateProductResponse]
-    """Adds a product.
+    """Adds a product, on sale unless its state says otherwise.
 
-    Fails with ALREADY_EXISTS / PRODUCT_EXISTS when its id or a SKU is taken.
+    Fails with ALREADY_EXISTS / PRODUCT_EXISTS when its id or a SKU is taken, INVALID_ARGUMENT / CATEGORY_PATH_INVALID.
     """
     UpdateProduct: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.UpdateProductRequest, _catalog_service_pb2.UpdateProductResponse]
     """Changes a product: what the mask names, or all that can be written.
 
-    Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale.
+    Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale, ALREADY_EXISTS / PRODUCT_EXISTS when a new SKU is taken.
     """
     ImportProducts: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ImportProductsRequest, _catalog_service_pb2.ImportProductsResponse]
-    """Creates or replaces up to 1,000 products; each stands or falls alone, and the answer says which fell and why."""
+    """Creates or replaces up to 1,000 products; each stands or falls alone, and the answer says which fell and why.
+
+    A product that comes twice is created by its first appearance and replaced by its next.
+    """
     GetCategory: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.GetCategoryRequest, _catalog_service_pb2.GetCategoryResponse]
     """Returns a category."""
     ListCategories: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCategoriesRequest, _catalog_service_pb2.ListCategoriesResponse]
@@ -66,23 +72,29 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     GetProduct: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetProductRequest, _catalog_service_pb2.GetProductResponse]  # type: ignore[assignment]
     """Returns a product that is on sale; staff see every state."""
     ListProducts: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListProductsRequest, _catalog_service_pb2.ListProductsResponse]  # type: ignore[assignment]
-    """Lists products on sale by product id, of a category and all below it or of the whole shop."""
+    """Lists products on sale by product id, of a category and all below it or of the whole shop; staff see every state.
+
+    A page of large products may be shorter than asked for. Fails with NOT_FOUND / CATEGORY_NOT_FOUND.
+    """
     ListVariants: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListVariantsRequest, _catalog_service_pb2.ListVariantsResponse]  # type: ignore[assignment]
     """Lists the variants of a product."""
     BatchGetProducts: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.BatchGetProductsRequest, _catalog_service_pb2.BatchGetProductsResponse]  # type: ignore[assignment]
     """Returns many products by id or by SKU, in any state and without prices; those that don't exist are left out."""
     CreateProduct: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.CreateProductRequest, _catalog_service_pb2.CreateProductResponse]  # type: ignore[assignment]
-    """Adds a product.
+    """Adds a product, on sale unless its state says otherwise.
 
-    Fails with ALREADY_EXISTS / PRODUCT_EXISTS when its id or a SKU is taken.
+    Fails with ALREADY_EXISTS / PRODUCT_EXISTS when its id or a SKU is taken, INVALID_ARGUMENT / CATEGORY_PATH_INVALID.
     """
     UpdateProduct: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpdateProductRequest, _catalog_service_pb2.UpdateProductResponse]  # type: ignore[assignment]
     """Changes a product: what the mask names, or all that can be written.
 
-    Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale.
+    Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale, ALREADY_EXISTS / PRODUCT_EXISTS when a new SKU is taken.
     """
     ImportProducts: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ImportProductsRequest, _catalog_service_pb2.ImportProductsResponse]  # type: ignore[assignment]
-    """Creates or replaces up to 1,000 products; each stands or falls alone, and the answer says which fell and why."""
+    """Creates or replaces up to 1,000 products; each stands or falls alone, and the answer says which fell and why.
+
+    A product that comes twice is created by its first appearance and replaced by its next.
+    """
     GetCategory: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetCategoryRequest, _catalog_service_pb2.GetCategoryResponse]  # type: ignore[assignment]
     """Returns a category."""
     ListCategories: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCategoriesRequest, _catalog_service_pb2.ListCategoriesResponse]  # type: ignore[assignment]
@@ -105,7 +117,10 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.ListProductsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.ListProductsResponse, _abc.Awaitable[_catalog_service_pb2.ListProductsResponse]]:
-        """Lists products on sale by product id, of a category and all below it or of the whole shop."""
+        """Lists products on sale by product id, of a category and all below it or of the whole shop; staff see every state.
+
+        A page of large products may be shorter than asked for. Fails with NOT_FOUND / CATEGORY_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListVariants(
@@ -129,9 +144,9 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.CreateProductRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.CreateProductResponse, _abc.Awaitable[_catalog_service_pb2.CreateProductResponse]]:
-        """Adds a product.
+        """Adds a product, on sale unless its state says otherwise.
 
-        Fails with ALREADY_EXISTS / PRODUCT_EXISTS when its id or a SKU is taken.
+        Fails with ALREADY_EXISTS / PRODUCT_EXISTS when its id or a SKU is taken, INVALID_ARGUMENT / CATEGORY_PATH_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -142,7 +157,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_catalog_service_pb2.UpdateProductResponse, _abc.Awaitable[_catalog_service_pb2.UpdateProductResponse]]:
         """Changes a product: what the mask names, or all that can be written.
 
-        Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale.
+        Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale, ALREADY_EXISTS / PRODUCT_EXISTS when a new SKU is taken.
         """
 
     @_abc_1.abstractmethod
@@ -151,7 +166,10 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.ImportProductsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.ImportProductsResponse, _abc.Awaitable[_catalog_service_pb2.ImportProductsResponse]]:
-        """Creates or replaces up to 1,000 products; each stands or falls alone, and the answer says which fell and why."""
+        """Creates or replaces up to 1,000 products; each stands or falls alone, and the answer says which fell and why.
+
+        A product that comes twice is created by its first appearance and replaced by its next.
+        """
 
     @_abc_1.abstractmethod
     def GetCategory(

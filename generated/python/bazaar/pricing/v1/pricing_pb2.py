@@ -27,7 +27,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62\x61zaar/pricing/v1/pricing.proto\x12\x11\x62\x61zaar.pricing.v1\x1a\x1a\x62\x61zaar/type/v1/money.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x01\n\x05Price\x12+\n\x03sku\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._-]{1,128}$\x12-\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x15.bazaar.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8d\x01\n\x07TaxRate\x12(\n\x07\x63ountry\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^([A-Z]{2}|[*])$\x12\x18\n\x05state\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\x1c\n\ttax_class\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x32\x12 \n\x0c\x62\x61sis_points\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\"\xcc\x01\n\x0cShippingRate\x12(\n\x07\x63ountry\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^([A-Z]{2}|[*])$\x12+\n\x04\x62\x61se\x18\x02 \x01(\x0b\x32\x15.bazaar.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12\x33\n\x0cper_kilogram\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\tfree_from\x18\x04 \x01(\x0b\x32\x15.bazaar.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"\x98\x03\n\x05Quote\x12\x10\n\x08quote_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12+\n\x05lines\x18\x03 \x03(\x0b\x32\x1c.bazaar.pricing.v1.QuoteLine\x12\'\n\x08subtotal\x18\x04 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\'\n\x08\x64iscount\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\'\n\x08shipping\x18\x06 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\"\n\x03tax\x18\x07 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12$\n\x05total\x18\x08 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\x0f\n\x07\x63ountry\x18\t \x01(\t\x12\r\n\x05state\x18\n \x01(\t\x12\x13\n\x0b\x63oupon_code\x18\x0b \x01(\t\x12\x14\n\x0cmethod_class\x18\x0c \x01(\t\x12/\n\x0b\x65xpire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xef\x01\n\tQuoteLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x61tegory_id\x18\x04 \x01(\t\x12\x11\n\ttax_class\x18\x05 \x01(\t\x12\x10\n\x08quantity\x18\x06 \x01(\x05\x12)\n\nunit_price\x18\x07 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12)\n\nnet_amount\x18\x08 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\"\n\x03tax\x18\t \x01(\x0b\x32\x15.bazaar.type.v1.Money\"X\n\x0bSignedQuote\x12\x1a\n\x07payload\x18\x01 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x10\x12\x17\n\x06key_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x14\n\x03mac\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18 b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62\x61zaar/pricing/v1/pricing.proto\x12\x11\x62\x61zaar.pricing.v1\x1a\x1a\x62\x61zaar/type/v1/money.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x01\n\x05Price\x12+\n\x03sku\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._-]{1,128}$\x12-\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x15.bazaar.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb6\x01\n\x07TaxRate\x12(\n\x07\x63ountry\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^([A-Z]{2}|[*])$\x12+\n\x05state\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[^\\x00-\\x1f]{1,100}$\x12\x32\n\ttax_class\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^([a-z0-9_-]{1,50}|[*])$\x12 \n\x0c\x62\x61sis_points\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\"\xcc\x01\n\x0cShippingRate\x12(\n\x07\x63ountry\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^([A-Z]{2}|[*])$\x12+\n\x04\x62\x61se\x18\x02 \x01(\x0b\x32\x15.bazaar.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12\x33\n\x0cper_kilogram\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\tfree_from\x18\x04 \x01(\x0b\x32\x15.bazaar.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"\x98\x03\n\x05Quote\x12\x10\n\x08quote_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12+\n\x05lines\x18\x03 \x03(\x0b\x32\x1c.bazaar.pricing.v1.QuoteLine\x12\'\n\x08subtotal\x18\x04 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\'\n\x08\x64iscount\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\'\n\x08shipping\x18\x06 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\"\n\x03tax\x18\x07 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12$\n\x05total\x18\x08 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\x0f\n\x07\x63ountry\x18\t \x01(\t\x12\r\n\x05state\x18\n \x01(\t\x12\x13\n\x0b\x63oupon_code\x18\x0b \x01(\t\x12\x14\n\x0cmethod_class\x18\x0c \x01(\t\x12/\n\x0b\x65xpire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xef\x01\n\tQuoteLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x61tegory_id\x18\x04 \x01(\t\x12\x11\n\ttax_class\x18\x05 \x01(\t\x12\x10\n\x08quantity\x18\x06 \x01(\x05\x12)\n\nunit_price\x18\x07 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12)\n\nnet_amount\x18\x08 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\"\n\x03tax\x18\t \x01(\x0b\x32\x15.bazaar.type.v1.Money\"X\n\x0bSignedQuote\x12\x1a\n\x07payload\x18\x01 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x10\x12\x17\n\x06key_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x14\n\x03mac\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18 b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,9 +41,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TAXRATE'].fields_by_name['country']._loaded_options = None
   _globals['_TAXRATE'].fields_by_name['country']._serialized_options = b'\272H\024r\0222\020^([A-Z]{2}|[*])$'
   _globals['_TAXRATE'].fields_by_name['state']._loaded_options = None
-  _globals['_TAXRATE'].fields_by_name['state']._serialized_options = b'\272H\006r\004\020\001\030d'
+  _globals['_TAXRATE'].fields_by_name['state']._serialized_options = b'\272H\031r\0272\025^[^\\x00-\\x1f]{1,100}$'
   _globals['_TAXRATE'].fields_by_name['tax_class']._loaded_options = None
-  _globals['_TAXRATE'].fields_by_name['tax_class']._serialized_options = b'\272H\006r\004\020\001\0302'
+  _globals['_TAXRATE'].fields_by_name['tax_class']._serialized_options = b'\272H\034r\0322\030^([a-z0-9_-]{1,50}|[*])$'
   _globals['_TAXRATE'].fields_by_name['basis_points']._loaded_options = None
   _globals['_TAXRATE'].fields_by_name['basis_points']._serialized_options = b'\272H\007\032\005\030\220N(\000'
   _globals['_SHIPPINGRATE'].fields_by_name['country']._loaded_options = None
@@ -63,13 +63,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRICE']._serialized_start=145
   _globals['_PRICE']._serialized_end=293
   _globals['_TAXRATE']._serialized_start=296
-  _globals['_TAXRATE']._serialized_end=437
-  _globals['_SHIPPINGRATE']._serialized_start=440
-  _globals['_SHIPPINGRATE']._serialized_end=644
-  _globals['_QUOTE']._serialized_start=647
-  _globals['_QUOTE']._serialized_end=1055
-  _globals['_QUOTELINE']._serialized_start=1058
-  _globals['_QUOTELINE']._serialized_end=1297
-  _globals['_SIGNEDQUOTE']._serialized_start=1299
-  _globals['_SIGNEDQUOTE']._serialized_end=1387
+  _globals['_TAXRATE']._serialized_end=478
+  _globals['_SHIPPINGRATE']._serialized_start=481
+  _globals['_SHIPPINGRATE']._serialized_end=685
+  _globals['_QUOTE']._serialized_start=688
+  _globals['_QUOTE']._serialized_end=1096
+  _globals['_QUOTELINE']._serialized_start=1099
+  _globals['_QUOTELINE']._serialized_end=1338
+  _globals['_SIGNEDQUOTE']._serialized_start=1340
+  _globals['_SIGNEDQUOTE']._serialized_end=1428
 # @@protoc_insertion_point(module_scope)

@@ -53,7 +53,11 @@ Global___Price: _TypeAlias = Price  # noqa: Y015
 
 @_typing.final
 class TaxRate(_message.Message):
-    """What one unit of tax is, for a class of goods in a region."""
+    """What one unit of tax is, for a class of goods in a region.
+
+    The most specific row applies: one that names the country before any that doesn't, then one that names the state, then one that names
+    the class. No row: no tax.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -64,7 +68,7 @@ class TaxRate(_message.Message):
     country: _builtins.str
     """ISO 3166-1 alpha-2; "*" for every country not listed."""
     state: _builtins.str
-    """ISO 3166-2's part after the dash; "*" for every state not listed."""
+    """ISO 3166-2's part after the dash, in any case; "*" for every state not listed."""
     tax_class: _builtins.str
     """As in Product.tax_class; "*" for every class not listed."""
     basis_points: _builtins.int
@@ -87,7 +91,11 @@ Global___TaxRate: _TypeAlias = TaxRate  # noqa: Y015
 
 @_typing.final
 class ShippingRate(_message.Message):
-    """What sending an order to a region costs."""
+    """What sending an order to a region costs.
+
+    One currency throughout. The code XXX stands for every currency that the country, or "*", isn't listed with; its amounts are minor units of
+    the order's currency.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
