@@ -23,8 +23,8 @@ Document = dict[str, Any]
 def open_mongo(url: str) -> AsyncMongoClient[Document]:
     """A client of the replica set at `url`. Connects when first used; close it with `await client.close()`.
 
-    Writes are acknowledged by a majority and retried once; an operation ends within 5 s, or with
-    pymongo.errors.ServerSelectionTimeoutError after 2 s when there is no primary.
+    Writes are acknowledged by a majority and retried once; the server has 5 s to answer; when there is no primary,
+    ServerSelectionTimeoutError (pymongo.errors) comes after 2 s.
     """
     return AsyncMongoClient(
         url,
@@ -34,7 +34,8 @@ def open_mongo(url: str) -> AsyncMongoClient[Document]:
         retryReads=True,
         serverSelectionTimeoutMS=SELECTION_MS,
         connectTimeoutMS=SELECTION_MS,
-        timeoutMS=OPERATION_MS,
+        waitQueueTimeoutMS=SELECTION_MS,
+        socketTimeoutMS=OPERATION_MS,  # not timeoutMS: with it, selection waits for the whole of it
         maxPoolSize=32,
         tz_aware=True,
         uuidRepresentation="standard",
@@ -70,11 +71,16 @@ class _Spans(CommandListener):
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         if running := self._running.pop(event.request_id, None):
+            if refused := event.reply.get("writeErrors"):
+                _fail(running, f"write error {refused[0].get('code')}")
             running.end()
 
     def failed(self, event: CommandFailedEvent) -> None:
         if running := self._running.pop(event.request_id, None):
-            code = str(event.failure.get("codeName") or event.failure.get("code") or "connection lost")
-            running.set_attribute("error.type", code)
-            running.set_status(StatusCode.ERROR, code)
+            _fail(running, str(event.failure.get("codeName") or event.failure.get("code") or "connection lost"))
             running.end()
+
+
+def _fail(span: trace.Span, code: str) -> None:
+    span.set_attribute("error.type", code)
+    span.set_status(StatusCode.ERROR, code)

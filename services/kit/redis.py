@@ -62,7 +62,7 @@ class Cluster(RedisCluster):
                 return await self._bounded(lambda: super(Cluster, self).execute_command(*args, **options))
             except RedisUnavailable as error:
                 # A connection that Redis closed while it restarted shows only when used; a read may be asked again.
-                if command not in READ_COMMANDS or isinstance(error.__cause__, RedisTimeoutError | TimeoutError):
+                if command not in READ_COMMANDS or not isinstance(error.__cause__, RedisConnectionError):
                     raise
             return await self._bounded(lambda: super(Cluster, self).execute_command(*args, **options))
 
