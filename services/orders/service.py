@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 
 import grpc
 
-from bazaar.orders.v1 import orders_pb2
+from bazaar.orders.v1 import orders_pb2, orders_service_pb2_grpc
 from bazaar.orders.v1 import orders_service_pb2 as pb
-from bazaar.orders.v1 import orders_service_pb2_grpc
 from bazaar.payments.v1 import payments_pb2
 from services.kit.paging import PageTokens
 from services.kit.rpc.calls import current, outlive_caller
@@ -25,7 +24,7 @@ from services.orders.wire import content_of, counted_lines, to_proto
 PAYMENT_DUE = timedelta(seconds=60)
 """How long a submitted order waits for its payment to be opened before the reaper asks payments."""
 
-_SAGA_BUDGET = timedelta(seconds=15)
+_SETTLEMENT_BUDGET = timedelta(seconds=15)
 _STAFF = {"support", "admin"}
 _PAGE = 20
 _LOG_PAGE = 500
@@ -62,18 +61,18 @@ class OrdersServicer(orders_service_pb2_grpc.OrdersServiceServicer):
         return pb.SubmitOrderResponse(order=to_proto(order))
 
     async def AbandonOrder(self, request: pb.AbandonOrderRequest, context: grpc.aio.ServicerContext) -> pb.AbandonOrderResponse:
-        await outlive_caller(self._settlement.cancel(request.order_id, reason=request.reason, version=request.version), _SAGA_BUDGET)
+        await outlive_caller(self._settlement.cancel(request.order_id, reason=request.reason, version=request.version), _SETTLEMENT_BUDGET)
         return pb.AbandonOrderResponse()
 
     async def ConfirmOrder(self, request: pb.ConfirmOrderRequest, context: grpc.aio.ServicerContext) -> pb.ConfirmOrderResponse:
         paid = payments_pb2.Payment.State.Name(request.payment_state)
-        order = await outlive_caller(self._settlement.confirm(request.order_id, paid), _SAGA_BUDGET)
+        order = await outlive_caller(self._settlement.confirm(request.order_id, paid), _SETTLEMENT_BUDGET)
         return pb.ConfirmOrderResponse(order=to_proto(order))
 
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: grpc.aio.ServicerContext) -> pb.CancelOrderResponse:
         order = await self._readable(request.order_id)
         reason = "CUSTOMER" if order.user_id == current().principal.id else "STAFF"
-        order = await outlive_caller(self._settlement.cancel(order.order_id, reason=reason), _SAGA_BUDGET)
+        order = await outlive_caller(self._settlement.cancel(order.order_id, reason=reason), _SETTLEMENT_BUDGET)
         return pb.CancelOrderResponse(order=to_proto(order))
 
     async def GetOrder(self, request: pb.GetOrderRequest, context: grpc.aio.ServicerContext) -> pb.GetOrderResponse:

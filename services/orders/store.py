@@ -16,7 +16,7 @@ from services.kit.ids import bucket_of_order, order_id_for, user_bucket
 from services.orders.model import Order, OrderNotFound, Request, RequestReused, State, TimelineEntry
 from services.orders.rows import json_of, order_from
 
-CLAIM = timedelta(seconds=20)
+CLAIM = timedelta(seconds=10)
 """How long one checkout has a hidden order to itself; longer than a checkout may take."""
 
 HIDDEN_ORDER_DUE = timedelta(seconds=60)

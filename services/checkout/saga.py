@@ -1,0 +1,249 @@
+"""Placing an order, step by step.
+
+Checkout keeps nothing: each step is idempotent by the order's id, and the order's row says how far an earlier attempt came. Nothing that
+can't be undone happens before the reservation holds. What an attempt leaves behind, the orders reaper finishes or undoes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+import grpc
+import structlog
+
+from bazaar.cart.v1 import cart_service_pb2
+from bazaar.cart.v1.cart_service_pb2_grpc import CartServiceAsyncStub
+from bazaar.checkout.v1 import checkout_service_pb2 as pb
+from bazaar.inventory.v1 import inventory_pb2, inventory_service_pb2
+from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
+from bazaar.orders.v1 import orders_pb2, orders_service_pb2
+from bazaar.orders.v1.orders_service_pb2_grpc import OrdersServiceAsyncStub
+from bazaar.payments.v1 import payments_pb2, payments_service_pb2
+from bazaar.payments.v1.payments_service_pb2_grpc import PaymentsServiceAsyncStub
+from bazaar.pricing.v1 import pricing_pb2, pricing_service_pb2
+from bazaar.pricing.v1.pricing_service_pb2_grpc import PricingServiceAsyncStub
+from bazaar.users.v1 import users_service_pb2
+from bazaar.users.v1.users_service_pb2_grpc import UsersServiceAsyncStub
+from services.checkout.model import (
+    CartEmpty,
+    MethodUnsupported,
+    OrderCancelled,
+    PriceChanged,
+    RequestInProgress,
+    check_expected,
+    check_purpose,
+    method_class,
+    total_by_sku,
+)
+from services.kit.idempotency import RequestKey
+from services.kit.money import Money
+from services.kit.rpc.calls import within
+from services.kit.rpc.status import reason_of
+from services.kit.telemetry import tracing
+
+SUBMIT_BUDGET = timedelta(seconds=8)
+"""How long a holder may take until its order is submitted; shorter than the claim that orders gives it."""
+
+_STATE = orders_pb2.Order.State
+_ENDED = (_STATE.CANCELLING, _STATE.CANCELLED)
+_PAID = (payments_pb2.Payment.ACCEPTED, payments_pb2.Payment.CAPTURED)
+_MOVED_ON = {"ORDER_STATE_ILLEGAL", "RESERVATION_ENDED", "PAYMENT_STATE_ILLEGAL"}
+_LOOK_AGAIN_SECONDS = 0.05
+_log = structlog.get_logger("bazaar.checkout")
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The services that a checkout goes through."""
+
+    cart: CartServiceAsyncStub
+    users: UsersServiceAsyncStub
+    pricing: PricingServiceAsyncStub
+    inventory: InventoryServiceAsyncStub
+    orders: OrdersServiceAsyncStub
+    payments: PaymentsServiceAsyncStub
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """What an attempt is about, gathered from its request and the neighbours."""
+
+    cart_id: str
+    lines: dict[str, int]
+    """Units by SKU."""
+    address: orders_pb2.DeliveryAddress
+
+
+class PlaceOrderSaga:
+    """One attempt to place one order."""
+
+    def __init__(self, neighbours: Neighbours, request: pb.PlaceOrderRequest, user_id: str, key: RequestKey | None) -> None:
+        self._to = neighbours
+        self._request = request
+        self._user_id = user_id
+        self._key = key
+
+    async def run(self, patience: float) -> pb.PlaceOrderResponse:
+        """Places the order, or goes on with it where an earlier attempt stopped.
+
+        Args:
+            patience: seconds to wait for a rival that holds the same request's order.
+        """
+        opened = await self._open(time.monotonic() + patience)
+        order = opened.order
+        tracing.current().set_attribute(tracing.ORDER_ID, order.order_id)
+        if opened.is_holder:
+            order = await self._submit_or_abandon(order)
+        if order.state in _ENDED:
+            raise OrderCancelled("The order was cancelled before it was confirmed.", order_id=order.order_id, why=order.cancel_reason)
+        if order.state == _STATE.PAYMENT_PENDING:
+            order = await self._pay_and_confirm(order)
+        return pb.PlaceOrderResponse(order=order)
+
+    async def _open(self, until: float) -> orders_service_pb2.OpenOrderResponse:
+        ask = orders_service_pb2.OpenOrderRequest(user_id=self._user_id, principal=f"user:{self._user_id}", method="PlaceOrder")
+        if self._key:
+            ask.principal, ask.method = self._key.principal, self._key.method
+            ask.request_id, ask.fingerprint = self._key.key, self._key.fingerprint
+        while True:
+            opened = await self._to.orders.OpenOrder(ask)
+            if opened.is_holder or opened.order.lines:
+                return opened
+            # Hidden, and another attempt is at work on it: that one submits it, or gives it up, or dies and loses its claim.
+            if time.monotonic() + _LOOK_AGAIN_SECONDS > until:
+                raise RequestInProgress("Another attempt of this request is at work.", request_id=ask.request_id)
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def _submit_or_abandon(self, order: orders_pb2.Order) -> orders_pb2.Order:
+        try:
+            return await within(SUBMIT_BUDGET.total_seconds(), self._submit(order))
+        except Exception as error:
+            await self._abandon(order, error)
+            raise
+
+    async def _submit(self, order: orders_pb2.Order) -> orders_pb2.Order:
+        purchase = await self._gather()
+        quote = await self._quote(purchase)
+        await self._to.inventory.Reserve(
+            inventory_service_pb2.ReserveRequest(
+                order_id=order.order_id,
+                lines=[inventory_pb2.StockLine(sku=sku, quantity=quantity) for sku, quantity in purchase.lines.items()],
+            )
+        )
+        submitted = await self._to.orders.SubmitOrder(
+            orders_service_pb2.SubmitOrderRequest(
+                order_id=order.order_id,
+                version=order.version,
+                quote=quote,
+                address=purchase.address,
+                payment_method=self._request.payment_method,
+                cart_id=purchase.cart_id,
+            )
+        )
+        return submitted.order
+
+    async def _abandon(self, order: orders_pb2.Order, error: Exception) -> None:
+        """Lets go of the order and its stock. Where that fails too, the reaper does it."""
+        reason = getattr(error, "reason", None) or (reason_of(error) if isinstance(error, grpc.aio.AioRpcError) else None)
+        ask = orders_service_pb2.AbandonOrderRequest(order_id=order.order_id, version=order.version, reason=reason or "FAILED")
+        try:
+            await self._to.orders.AbandonOrder(ask)
+        except grpc.aio.AioRpcError as failure:
+            _log.warning("an attempt was left to the reaper", order_id=order.order_id, reason=reason_of(failure))
+
+    async def _gather(self) -> Purchase:
+        """What is bought, where it goes, and whether it can be paid like this; asked all at once."""
+        request = self._request
+        cart, address, methods = await asyncio.gather(
+            self._lines(),
+            self._to.users.GetAddress(users_service_pb2.GetAddressRequest(user_id=self._user_id, address_id=request.address_id)),
+            self._to.payments.ListMethods(payments_service_pb2.ListMethodsRequest()),
+        )
+        if request.payment_method not in methods.methods:
+            name = payments_pb2.Payment.Method.Name(request.payment_method)
+            raise MethodUnsupported(f"The shop doesn't take {name} now.", method=name)
+        cart_id, lines = cart
+        if not lines:
+            raise CartEmpty("There is nothing to order.", cart_id=cart_id)
+        place = address.address
+        copied = {field.name: getattr(place, field.name) for field in orders_pb2.DeliveryAddress.DESCRIPTOR.fields}
+        return Purchase(cart_id, lines, orders_pb2.DeliveryAddress(**copied))
+
+    async def _lines(self) -> tuple[str, dict[str, int]]:
+        if self._request.lines:
+            return "", total_by_sku((line.sku, line.quantity) for line in self._request.lines)
+        ask = cart_service_pb2.GetCheckoutLinesRequest(user_id=self._user_id, cart_id=self._request.cart_id)
+        answer = await self._to.cart.GetCheckoutLines(ask)
+        return answer.cart_id, total_by_sku((line.sku, line.quantity) for line in answer.lines)
+
+    async def _quote(self, purchase: Purchase) -> pricing_pb2.Quote:
+        """The quote that will be charged: the one that came along, or a new one."""
+        request = self._request
+        if request.HasField("signed_quote"):
+            answer = await self._to.pricing.VerifyQuote(pricing_service_pb2.VerifyQuoteRequest(signed_quote=request.signed_quote))
+            check_purpose(_purpose_of(answer.quote), self._purpose(purchase))
+            return self._expected(answer.quote, pricing_service_pb2.CreateQuoteResponse(quote=answer.quote))
+        created = await self._to.pricing.CreateQuote(
+            pricing_service_pb2.CreateQuoteRequest(
+                lines=[pricing_service_pb2.CreateQuoteRequest.Line(sku=sku, quantity=quantity) for sku, quantity in purchase.lines.items()],
+                country=purchase.address.country,
+                state=purchase.address.state,
+                coupon_code=request.coupon_code,
+                method_class=self._method_class(),
+            )
+        )
+        return self._expected(created.quote, created)
+
+    def _expected(self, quote: pricing_pb2.Quote, offer: pricing_service_pb2.CreateQuoteResponse) -> pricing_pb2.Quote:
+        wanted = self._request.expected_total
+        expected = Money(wanted.currency_code, wanted.minor_units) if self._request.HasField("expected_total") else None
+        try:
+            check_expected(Money(quote.total.currency_code, quote.total.minor_units), expected)
+        except PriceChanged as error:
+            error.details = [offer]
+            raise
+        return quote
+
+    def _purpose(self, purchase: Purchase) -> dict[str, str]:
+        return {
+            "country": purchase.address.country,
+            "state": purchase.address.state,
+            "coupon": self._request.coupon_code,
+            "method class": self._method_class(),
+            "lines": _listed(purchase.lines),
+        }
+
+    def _method_class(self) -> str:
+        return method_class(payments_pb2.Payment.Method.Name(self._request.payment_method))
+
+    async def _pay_and_confirm(self, order: orders_pb2.Order) -> orders_pb2.Order:
+        """The steps after the order is visible; rivals may do them at once, for both are idempotent by the order's id."""
+        try:
+            payment = await self._to.payments.CreatePayment(
+                payments_service_pb2.CreatePaymentRequest(order_id=order.order_id, method=order.payment_method, amount=order.total)
+            )
+            if payment.payment.state not in _PAID:
+                return order
+            ask = orders_service_pb2.ConfirmOrderRequest(order_id=order.order_id, payment_state=payment.payment.state)
+            return (await self._to.orders.ConfirmOrder(ask)).order
+        except grpc.aio.AioRpcError as error:
+            if (reason := reason_of(error)) in _MOVED_ON:
+                raise OrderCancelled("The order was cancelled before it was confirmed.", order_id=order.order_id, why=reason) from error
+            raise
+
+
+def _purpose_of(quote: pricing_pb2.Quote) -> dict[str, str]:
+    return {
+        "country": quote.country,
+        "state": quote.state,
+        "coupon": quote.coupon_code,
+        "method class": quote.method_class,
+        "lines": _listed({line.sku: line.quantity for line in quote.lines}),
+    }
+
+
+def _listed(lines: dict[str, int]) -> str:
+    return ",".join(f"{sku}={lines[sku]}" for sku in sorted(lines))
