@@ -1,15 +1,15 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import psycopg
 import pytest
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.kit.database import Connection, Database
 from services.kit.errors import Unavailable
 from services.kit.statements import summary
 from services.kit.telemetry import tracing
+from tests.spans import recorded
 
 
 @pytest.fixture
@@ -26,14 +26,6 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 async def colours(database: Database) -> list[str]:
     async with database.connection() as connection:
         return [row["colour"] for row in await (await connection.execute("SELECT colour FROM pens ORDER BY id")).fetchall()]
-
-
-@pytest.fixture
-def recorded() -> Iterator[InMemorySpanExporter]:
-    exporter = InMemorySpanExporter()
-    tracing.setup("test", exporter, "all")
-    yield exporter
-    tracing.shutdown()
 
 
 async def test_a_transaction_commits_at_the_end_of_its_block(database: Database):
@@ -184,37 +176,44 @@ async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path):
     await database.close()
 
 
-async def test_a_statement_is_a_client_span_without_its_parameters(database: Database, recorded: InMemorySpanExporter):
-    with tracing.span("work"):
+async def test_a_statement_is_a_client_span_without_its_parameters(database: Database):
+    with recorded() as spans, tracing.span("work"):
         async with database.transaction() as tx:
             await tx.execute("UPDATE pens SET colour = %s WHERE id = %s", ["secret", 1])
-    tracing.flush()
 
-    update, commit, work = recorded.get_finished_spans()
-    assert [update.name, commit.name, work.name] == ["UPDATE pens", "COMMIT", "work"]
+        update = spans.named("UPDATE pens")
+    assert update.kind is tracing.SpanKind.CLIENT
     assert update.attributes == {
         "db.system.name": "postgresql",
         "db.namespace": database.url.split("@/")[1].split("?")[0],
         "db.query.summary": "UPDATE pens",
     }
-    assert update.kind is tracing.SpanKind.CLIENT
-    assert update.parent.span_id == commit.parent.span_id == work.context.span_id
 
 
-async def test_a_refused_statement_marks_its_span_by_sqlstate_alone(database: Database, recorded: InMemorySpanExporter):
-    with tracing.span("work"), pytest.raises(psycopg.errors.UniqueViolation):
-        async with database.connection() as connection:
-            await connection.execute("INSERT INTO pens VALUES (1, 'red')")
-    tracing.flush()
+async def test_statements_and_the_commit_are_children_of_the_running_span(database: Database):
+    with recorded() as spans:
+        with tracing.span("work"):
+            async with database.transaction() as tx:
+                await tx.execute("UPDATE pens SET colour = 'green'")
 
-    assert recorded.get_finished_spans()[0].status.description == "UniqueViolation: 23505"
+        assert [span.name for span in spans.all] == ["UPDATE pens", "COMMIT", "work"]
+        assert [spans.parent_of("UPDATE pens"), spans.parent_of("COMMIT")] == ["work", "work"]
 
 
-async def test_a_statement_outside_a_trace_makes_none(database: Database, recorded: InMemorySpanExporter):
-    assert await colours(database) == ["red", "blue"]
-    tracing.flush()
+async def test_a_refused_statement_marks_its_span_by_sqlstate_alone(database: Database):
+    with recorded() as spans, tracing.span("work"):
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            async with database.connection() as connection:
+                await connection.execute("INSERT INTO pens VALUES (1, 'red')")
 
-    assert recorded.get_finished_spans() == ()
+        assert spans.named("INSERT pens").status.description == "UniqueViolation: 23505"
+
+
+async def test_a_statement_outside_a_trace_makes_none(database: Database):
+    with recorded() as spans:
+        assert await colours(database) == ["red", "blue"]
+
+        assert spans.all == []
 
 
 @pytest.mark.parametrize(
