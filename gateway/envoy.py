@@ -1,0 +1,258 @@
+"""Envoy's whole configuration as the edge."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.errors import local_replies
+from gateway.methods import Method
+from gateway.routes import ANYONE, CLUSTER, USER, virtual_host
+
+ISSUER, AUDIENCE = "https://bazaar.dev", "bazaar"
+BODY_BYTES = 2**20
+ANSWER_BYTES = 16 * 2**20
+TYPES = "type.googleapis.com/envoy.extensions."
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Where things are."""
+
+    port: int
+    workers: Sequence[str]
+    """The workers' unix sockets."""
+    jwks: Path
+    descriptors: Path
+    admin: Path
+    """The unix socket of Envoy's own administration."""
+    access_log: Path
+
+
+def configuration(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
+    """The bootstrap document."""
+    return {
+        "node": {"id": "edge", "cluster": "bazaar"},
+        "admin": {"address": {"pipe": {"path": str(edge.admin), "mode": 0o600}}},
+        "static_resources": {"listeners": [_listener(edge, methods)], "clusters": [_workers(edge.workers)]},
+    }
+
+
+def _listener(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
+    return {
+        "name": "edge",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": edge.port}},
+        # Two processes must never share the port silently.
+        "enable_reuse_port": False,
+        "per_connection_buffer_limit_bytes": BODY_BYTES,
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": _http(edge, methods)}]}],
+    }
+
+
+def _http(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
+    return {
+        "@type": TYPES + "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "edge",
+        "server_name": "bazaar",
+        "use_remote_address": True,
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "max_request_headers_kb": 32,
+        "common_http_protocol_options": {
+            "idle_timeout": "300s",
+            "max_headers_count": 100,
+            "headers_with_underscores_action": "DROP_HEADER",
+        },
+        "http2_protocol_options": {
+            "max_concurrent_streams": 1024,
+            "initial_stream_window_size": 2**18,
+            "initial_connection_window_size": 2**22,
+        },
+        # A client has this long to send its headers, and its whole request.
+        "request_headers_timeout": "10s",
+        "request_timeout": "30s",
+        "stream_idle_timeout": "60s",
+        "early_header_mutation_extensions": [_strip_internal_headers()],
+        "local_reply_config": local_replies(),
+        "tracing": _tracing(),
+        "access_log": [_access_log(edge.access_log)],
+        "http_filters": _filters(edge, methods),
+        "route_config": {"name": "edge", "virtual_hosts": [virtual_host(methods)]},
+    }
+
+
+def _strip_internal_headers() -> dict[str, Any]:
+    """What services and Envoy believe of headers, a client must not be able to say."""
+    return {
+        "name": "strip",
+        "typed_config": {
+            "@type": TYPES + "http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            "mutations": [
+                {"remove_on_match": {"key_matcher": {"prefix": "x-bazaar-"}}},
+                {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+                {"append": {"header": {"key": "x-bazaar-caller", "value": "edge"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
+            ],
+        },
+    }
+
+
+def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
+    return [
+        # First, because it must have seen the request before another filter answers it.
+        _clean_rest_answers(),
+        _filter("health_check", "HealthCheck", pass_through_mode=False, **_health()),
+        _filter("jwt_authn", "JwtAuthentication", **_tokens(edge.jwks)),
+        _filter("grpc_web", "GrpcWeb"),
+        _filter("buffer", "Buffer", max_request_bytes=BODY_BYTES),
+        _filter("grpc_json_transcoder", "GrpcJsonTranscoder", **_transcoder(edge.descriptors, methods)),
+        _filter("router", "Router", suppress_envoy_headers=True),
+    ]
+
+
+def _filter(name: str, message: str, **settings: Any) -> dict[str, Any]:
+    return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": f"{TYPES}filters.http.{name}.v3.{message}", **settings}}
+
+
+def _health() -> dict[str, Any]:
+    """GET /healthz: 200 while one worker in a hundred is healthy."""
+    return {
+        "headers": [{"name": ":path", "string_match": {"exact": "/healthz"}}],
+        "cluster_min_healthy_percentages": {CLUSTER: {"value": 1}},
+    }
+
+
+def _tokens(jwks: Path) -> dict[str, Any]:
+    """Each route says whether it needs a token; one that came is checked in any case."""
+    provider = {
+        "issuer": ISSUER,
+        "audiences": [AUDIENCE],
+        "local_jwks": {"filename": str(jwks)},
+        # Named, because the default would take tokens from the query string too, and those end up in logs.
+        "from_headers": [{"name": "Authorization", "value_prefix": "Bearer "}],
+        "forward_payload_header": "x-bazaar-user",
+        "require_expiration": True,
+        "clock_skew_seconds": 1,
+        # 5,000 verified tokens are remembered: a signature costs more than all the rest of this filter.
+        "jwt_cache_config": {"jwt_cache_size": 5000},
+    }
+    checked = {"provider_name": "bazaar"}
+    return {
+        "providers": {"bazaar": provider},
+        "requirement_map": {USER: checked, ANYONE: {"requires_any": {"requirements": [checked, {"allow_missing": {}}]}}},
+    }
+
+
+def _clean_rest_answers() -> dict[str, Any]:
+    """Takes gRPC's own headers off answers to REST clients; for gRPC clients, told by what they sent, they are the answer."""
+    leaks = ("grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding")
+    skip = {"name": "skip", "typed_config": {"@type": TYPES + "filters.common.matcher.action.v3.SkipFilter"}}
+    content_type = {
+        "name": "content-type",
+        "typed_config": {"@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": "content-type"},
+    }
+    mutations = {"response_mutations": [{"remove": name} for name in leaks]}
+    return {
+        "name": "clean-rest-answers",
+        "typed_config": {
+            "@type": TYPES + "common.matching.v3.ExtensionWithMatcher",
+            "extension_config": _filter("header_mutation", "HeaderMutation", mutations=mutations),
+            "xds_matcher": {"matcher_tree": {"input": content_type, "prefix_match_map": {"map": {"application/grpc": {"action": skip}}}}},
+        },
+    }
+
+
+def _transcoder(descriptors: Path, methods: Sequence[Method]) -> dict[str, Any]:
+    services = sorted({method.service for method in methods if method.is_open and method.bindings})
+    return {
+        "proto_descriptor": str(descriptors),
+        "services": services,
+        "convert_grpc_status": True,
+        "request_validation_options": {
+            "reject_unknown_method": True,
+            "reject_unknown_query_parameters": True,
+            "reject_binding_body_field_collisions": True,
+        },
+        "print_options": {"always_print_primitive_fields": True, "stream_sse_style_delimited": True},
+        "max_request_body_size": 2 * 4 * 2**20,
+        "max_response_body_size": ANSWER_BYTES,
+    }
+
+
+def _tracing() -> dict[str, Any]:
+    exporter = {
+        "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
+        "service_name": "edge",
+        "grpc_service": {"envoy_grpc": {"cluster_name": CLUSTER}, "timeout": "1s"},
+    }
+    return {
+        "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": exporter},
+        "random_sampling": {"value": sampled_percent(os.environ.get("BAZAAR_TRACE_SAMPLING", ""))},
+        "client_sampling": {"value": 0},
+        "spawn_upstream_span": False,
+    }
+
+
+def sampled_percent(text: str) -> float:
+    """BAZAAR_TRACE_SAMPLING as a percentage; unset, the edge marks every call and the workers thin them out."""
+    return 100.0 if text in ("", "all") else 100.0 * float(text)
+
+
+def _access_log(path: Path) -> dict[str, Any]:
+    """Failures only, unless BAZAAR_ACCESS_LOG=all. No query strings, addresses or agents: they may be personal."""
+    line = {
+        "time": "%START_TIME%",
+        "method": "%REQ(X-ENVOY-ORIGINAL-METHOD?:METHOD)%",
+        "path": "%PATH(NQ:ORIG)%",
+        "status": "%RESPONSE_CODE%",
+        "grpc_status": "%GRPC_STATUS_NUMBER%",
+        "flags": "%RESPONSE_FLAGS%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "milliseconds": "%DURATION%",
+        "trace_id": "%TRACE_ID%",
+    }
+    least = 0 if os.environ.get("BAZAAR_ACCESS_LOG") == "all" else 500
+    return {
+        "name": "file",
+        "filter": {"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": least, "runtime_key": "unset"}}}},
+        "typed_config": {
+            "@type": TYPES + "access_loggers.file.v3.FileAccessLog",
+            "path": str(path),
+            "log_format": {"json_format": line},
+        },
+    }
+
+
+def _workers(sockets: Sequence[str]) -> dict[str, Any]:
+    endpoints = [{"endpoint": {"address": {"pipe": {"path": socket}}}} for socket in sockets]
+    http2 = {"initial_stream_window_size": 2**18, "initial_connection_window_size": 2**22}
+    return {
+        "name": CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "load_assignment": {"cluster_name": CLUSTER, "endpoints": [{"lb_endpoints": endpoints}]},
+        "health_checks": [
+            {
+                "timeout": "2s",
+                "interval": "1s",
+                "no_traffic_interval": "1s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "grpc_health_check": {},
+            }
+        ],
+        "circuit_breakers": {
+            "thresholds": [{"max_connections": 1024, "max_pending_requests": 10000, "max_requests": 10000, "max_retries": 100}]
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": TYPES + "upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": http2},
+            }
+        },
+    }

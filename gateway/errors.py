@@ -1,0 +1,55 @@
+"""One shape for every error: what Envoy answers by itself looks like a transcoded `google.rpc.Status`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.rpc.code_pb2 import Code
+
+from bazaar.type.v1.errors_pb2 import ErrorReason
+
+STATUSES = {
+    400: (Code.INVALID_ARGUMENT, ErrorReason.VALIDATION_FAILED),
+    401: (Code.UNAUTHENTICATED, ErrorReason.UNAUTHENTICATED),
+    403: (Code.PERMISSION_DENIED, ErrorReason.METHOD_NOT_GRANTED),
+    404: (Code.NOT_FOUND, ErrorReason.METHOD_NOT_FOUND),
+    405: (Code.UNIMPLEMENTED, ErrorReason.METHOD_NOT_FOUND),
+    408: (Code.DEADLINE_EXCEEDED, ErrorReason.DEADLINE_EXCEEDED),
+    413: (Code.INVALID_ARGUMENT, ErrorReason.VALIDATION_FAILED),
+    415: (Code.INVALID_ARGUMENT, ErrorReason.VALIDATION_FAILED),
+    426: (Code.INVALID_ARGUMENT, ErrorReason.VALIDATION_FAILED),
+    429: (Code.RESOURCE_EXHAUSTED, ErrorReason.RESOURCE_EXHAUSTED),
+    431: (Code.INVALID_ARGUMENT, ErrorReason.VALIDATION_FAILED),
+    500: (Code.INTERNAL, ErrorReason.INTERNAL),
+    502: (Code.UNAVAILABLE, ErrorReason.UNAVAILABLE),
+    503: (Code.UNAVAILABLE, ErrorReason.UNAVAILABLE),
+    504: (Code.DEADLINE_EXCEEDED, ErrorReason.DEADLINE_EXCEEDED),
+}
+
+
+def local_replies() -> dict[str, Any]:
+    """Envoy's `local_reply_config`."""
+    return {"mappers": [_mapper(status, code, ErrorReason.Name(reason)) for status, (code, reason) in STATUSES.items()]}
+
+
+def _mapper(status: int, code: int, reason: str) -> dict[str, Any]:
+    is_status = {"status_code_filter": {"comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "unset"}}}}
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "bazaar.dev", "metadata": {}}
+    return {
+        "filter": {"and_filter": {"filters": [is_status, _answers_json(status)]}},
+        "body_format_override": {"json_format": {"code": code, "message": "%LOCAL_REPLY_BODY%", "details": [info]}},
+    }
+
+
+def _answers_json(status: int) -> dict[str, Any]:
+    """Whether the reply goes to a REST client as it is.
+
+    A reply to gRPC carries its text in a header, where JSON has no business. A REST call looks like gRPC once it is transcoded: a failure
+    further on (5xx) becomes JSON on its way back, but what the transcoder itself refuses (4xx) doesn't pass it again.
+    """
+    content_type = {"name": "content-type", "string_match": {"prefix": "application/grpc"}, "treat_missing_header_as_empty": True}
+    is_no_grpc = {"header_filter": {"header": {**content_type, "invert_match": True}}}
+    if status >= 500:
+        return is_no_grpc
+    is_transcoded = {"header_filter": {"header": {"name": "x-envoy-original-path", "present_match": True}}}
+    return {"or_filter": {"filters": [is_no_grpc, is_transcoded]}}

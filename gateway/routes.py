@@ -1,0 +1,112 @@
+"""Envoy's routes: each method once as gRPC and once for every REST form.
+
+A REST call is routed twice: as it came, when its token is checked, and as gRPC after it has been transcoded. What belongs to the call
+(token, size limit, time limit, span name) therefore stands on both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.methods import Binding, Method
+
+CLUSTER = "workers"
+USER, ANYONE = "user", "anyone"
+"""The requirements of the token check, by name."""
+
+DEFAULT_SECONDS = 10.0
+GRACE_SECONDS = 1.0
+"""How much later than the service itself the edge gives up: the service's own answer says more."""
+
+IMPORT_BYTES = 4 * 2**20
+LARGE = ("bazaar.catalog.v1.CatalogService/ImportProducts",)
+"""Methods that take more than the edge's limit."""
+
+NEVER_BEGUN = "connect-failure,refused-stream"
+"""Failures after which no handler has seen the call: any call may be tried again."""
+MAY_HAVE_RUN = f"{NEVER_BEGUN},reset,unavailable"
+
+GRPC_CONTENT = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+
+
+def virtual_host(methods: Iterable[Method]) -> dict[str, Any]:
+    """Every route; what matches none is not found."""
+    ordered = sorted(methods, key=lambda method: (method.priority, method.name))
+    shown = [method for method in ordered if method.is_open]
+    hidden = [method for method in ordered if not method.is_open]
+    rest = [(binding, method) for method in shown for binding in method.bindings]
+    rest.sort(key=lambda pair: _specificity(pair[0].template))
+    return {
+        "name": "bazaar",
+        "domains": ["*"],
+        "routes": [
+            *(_grpc_route(method) for method in shown),
+            *(_rest_route(binding, method) for binding, method in rest),
+            *(_refusal(method) for method in hidden),
+            {"match": {"prefix": "/"}, "direct_response": {"status": 404, "body": {"inline_string": "There is nothing at this path."}}},
+        ],
+    }
+
+
+def _grpc_route(method: Method) -> dict[str, Any]:
+    route = {"match": {"path": method.path, "headers": [GRPC_CONTENT]}, **_call(method)}
+    if not method.is_stream:
+        seconds = method.timeout_seconds or DEFAULT_SECONDS
+        # A REST client names no deadline, and every call has one.
+        deadline = {"header": {"key": "grpc-timeout", "value": f"{round(seconds * 1000)}m"}, "append_action": "ADD_IF_ABSENT"}
+        route["request_headers_to_add"] = [deadline]
+    return route
+
+
+def _rest_route(binding: Binding, method: Method) -> dict[str, Any]:
+    verb = {"name": ":method", "string_match": {"exact": binding.verb}}
+    match = {"path": binding.template} if "{" not in binding.template else {"safe_regex": {"regex": path_regex(binding.template)}}
+    return {"match": {**match, "headers": [verb]}, **_call(method)}
+
+
+def _call(method: Method) -> dict[str, Any]:
+    seconds = (method.timeout_seconds or DEFAULT_SECONDS) + GRACE_SECONDS
+    # A stream lives as long as both sides want, and may be silent for an hour.
+    limits = {"timeout": "0s", "idle_timeout": "3600s"} if method.is_stream else {"timeout": f"{seconds}s"}
+    retry = {"retry_on": MAY_HAVE_RUN if method.can_repeat else NEVER_BEGUN, "num_retries": 2}
+    requirement = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
+        "requirement_name": USER if method.needs_user else ANYONE,
+    }
+    filters: dict[str, Any] = {"envoy.filters.http.jwt_authn": requirement}
+    if method.name in LARGE:
+        filters["envoy.filters.http.buffer"] = {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
+            "buffer": {"max_request_bytes": IMPORT_BYTES},
+        }
+    return {
+        "route": {"cluster": CLUSTER, **limits, "retry_policy": retry},
+        "decorator": {"operation": method.name, "propagate": False},
+        "typed_per_filter_config": filters,
+    }
+
+
+def _refusal(method: Method) -> dict[str, Any]:
+    """Internal methods answer PERMISSION_DENIED to gRPC; REST has no path to them."""
+    match = {"path": method.path, "headers": [GRPC_CONTENT]}
+    return {"match": match, "direct_response": {"status": 403, "body": {"inline_string": "This method is not open to clients."}}}
+
+
+def path_regex(template: str) -> str:
+    """The paths that a google.api.http template matches."""
+    pieces = re.split(r"(\{[^}]*\}|\*\*|\*)", template)
+    return "".join(_piece(piece) for piece in pieces)
+
+
+def _piece(piece: str) -> str:
+    if piece.startswith("{"):
+        _, _, pattern = piece[1:-1].partition("=")
+        return path_regex(pattern) if pattern else "[^/:]+"
+    return {"*": "[^/:]+", "**": ".+"}.get(piece) or re.escape(piece)
+
+
+def _specificity(template: str) -> tuple[int, ...]:
+    """Literal segments before variables, from the left."""
+    return tuple(int("{" in segment or "*" in segment) for segment in template.split("/"))

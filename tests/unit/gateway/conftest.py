@@ -1,0 +1,166 @@
+"""A real Envoy with the real configuration, in front of a gRPC server that notes what reaches it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc.aio
+import httpx
+import pytest
+import pytest_asyncio
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_status import rpc_status
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet
+
+from bazaar.catalog.v1 import catalog_service_pb2, catalog_service_pb2_grpc
+from bazaar.orders.v1 import orders_service_pb2, orders_service_pb2_grpc
+from bazaar.ranking.v1 import ranking_service_pb2, ranking_service_pb2_grpc
+from gateway.__main__ import main as write_configuration
+from tools import secrets
+from tools.servers import Running, free_port
+from tools.servers.envoy import Envoy
+
+
+@dataclass
+class Backend:
+    """What the services behind the edge were called with."""
+
+    metadata: dict[str, str] = field(default_factory=dict)
+    calls: int = 0
+    remaining: float | None = None
+
+    def note(self, context: grpc.aio.ServicerContext) -> None:
+        self.calls += 1
+        self.metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        self.remaining = context.time_remaining()
+
+
+class Ranking(ranking_service_pb2_grpc.RankingServiceServicer):
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def QueryTopProducts(self, request, context):
+        self._backend.note(context)
+        product = {"rank": 1, "product_id": request.category, "orders": 2}
+        return ranking_service_pb2.QueryTopProductsResponse(products=[product])
+
+    async def WatchTopProducts(self, request, context):
+        self._backend.note(context)
+        yield ranking_service_pb2.WatchTopProductsResponse()
+        yield ranking_service_pb2.WatchTopProductsResponse(is_last=True)
+
+
+class Orders(orders_service_pb2_grpc.OrdersServiceServicer):
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def GetOrder(self, request, context):
+        self._backend.note(context)
+        info = error_details_pb2.ErrorInfo(reason="ORDER_NOT_FOUND", domain="bazaar.dev", metadata={"order_id": request.order_id})
+        detail = any_pb2.Any()
+        detail.Pack(info)
+        status = status_pb2.Status(code=code_pb2.NOT_FOUND, message="No such order.", details=[detail])
+        await context.abort_with_status(rpc_status.to_status(status))
+
+    async def CancelOrder(self, request, context):
+        self._backend.note(context)
+        return orders_service_pb2.CancelOrderResponse()
+
+
+class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def ImportProducts(self, request, context):
+        self._backend.note(context)
+        return catalog_service_pb2.ImportProductsResponse()
+
+    async def CreateProduct(self, request, context):
+        self._backend.note(context)
+        return catalog_service_pb2.CreateProductResponse()
+
+
+@pytest.fixture(scope="session")
+def edge_home(short_directory: Path) -> Path:
+    home = short_directory / "edge"
+    for name in ("envoy", "logs", "secrets"):
+        (home / name).mkdir(parents=True)
+    secrets.make_missing(home / "secrets")
+    return home
+
+
+@pytest_asyncio.fixture(scope="session")
+async def running_backend(edge_home: Path) -> AsyncIterator[Backend]:
+    backend = Backend()
+    server = grpc.aio.server()
+    ranking_service_pb2_grpc.add_RankingServiceServicer_to_server(Ranking(backend), server)
+    orders_service_pb2_grpc.add_OrdersServiceServicer_to_server(Orders(backend), server)
+    catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(Catalog(backend), server)
+    servicer = health.HealthServicer()
+    await servicer.set("", health_pb2.HealthCheckResponse.ServingStatus.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    server.add_insecure_port(f"unix:{edge_home}/worker-1.sock")
+    await server.start()
+    yield backend
+    await server.stop(0)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def edge(running_backend: Backend, edge_home: Path) -> AsyncIterator[Envoy]:
+    port = free_port()
+    write_configuration([str(edge_home), str(port), f"{edge_home}/worker-1.sock"])
+    envoy = Envoy(edge_home / "envoy" / "envoy.yaml", port)
+    running = Running(envoy, edge_home / "logs" / "envoy.log")
+    # The backend answers Envoy's health check on this loop, so the wait must not block it.
+    running.start()
+    await asyncio.to_thread(running.wait)
+    yield envoy
+    running.stop()
+
+
+@pytest_asyncio.fixture
+async def client(edge: Envoy) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=edge.url, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def backend(running_backend: Backend) -> Backend:
+    running_backend.calls = 0
+    running_backend.metadata = {}
+    return running_backend
+
+
+class Tokens:
+    """Makes access tokens as the users service does, and some that it would never make."""
+
+    def __init__(self, keys: KeySet) -> None:
+        self._key = keys.keys[0]
+
+    def make(self, *, lifetime: int = 600, key: ECKey | None = None, **claims: object) -> dict[str, str]:
+        """The header of a customer's request; `lifetime` in seconds."""
+        key = key or self._key
+        payload = {
+            "iss": "https://bazaar.dev",
+            "aud": "bazaar",
+            "sub": "u-1",
+            "roles": ["customer"],
+            "sid": "s-1",
+            "exp": int(time.time()) + lifetime,
+        }
+        token = jwt.encode({"alg": "ES256", "kid": key.kid}, {**payload, **claims}, key)
+        return {"authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="session")
+def tokens(edge_home: Path) -> Tokens:
+    return Tokens(KeySet.import_key_set(json.loads((edge_home / "secrets" / "jwt.json").read_text())))

@@ -1,0 +1,245 @@
+import base64
+import json
+import subprocess
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from joserfc.jwk import ECKey
+
+from bazaar.orders.v1 import orders_service_pb2, orders_service_pb2_grpc
+from bazaar.ranking.v1 import ranking_service_pb2, ranking_service_pb2_grpc
+from tools.servers.envoy import BINARY
+
+ORDER = "/v1/orders/0190c2a4-0000-7000-8000-000000000001"
+TOP = "/v1/queryTopProducts"
+
+
+def claims(backend):
+    text = backend.metadata["x-bazaar-user"]
+    return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+
+
+def test_envoy_accepts_the_configuration(edge, edge_home):
+    command = [BINARY, "--mode", "validate", "-c", edge_home / "envoy" / "envoy.yaml", "--log-level", "error"]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+async def test_the_edge_is_healthy_while_a_worker_is(client):
+    assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_query_is_transcoded_with_lower_camel_names_and_defaults_shown(client):
+    answer = await client.get(TOP, params={"category": "tv"})
+
+    product = answer.json()["products"][0]
+    assert (product["rank"], product["productId"], product["orders"], product["units"]) == (1, "tv", "2", "0")
+
+
+async def test_api_is_the_same_as_v1(client):
+    answer = await client.get("/api/queryTopProducts", params={"category": "tv"})
+
+    assert answer.json()["products"][0]["productId"] == "tv"
+
+
+async def test_an_unknown_query_parameter_is_refused(client):
+    answer = await client.get(TOP, params={"categorie": "tv"})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, 3)
+
+
+async def test_the_services_see_the_edge_as_their_caller(client, backend):
+    await client.get(TOP, headers={"x-bazaar-caller": "orders"})
+
+    assert backend.metadata["x-bazaar-caller"] == "edge"
+
+
+async def test_a_client_cannot_name_a_user(client, backend):
+    await client.get(TOP, headers={"x-bazaar-user": "eyJzdWIiOiJ1LTkifQ"})
+
+    assert "x-bazaar-user" not in backend.metadata
+
+
+async def test_idempotency_key_and_trace_context_go_on(client, backend, tokens):
+    headers = {"idempotency-key": "k-1", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    await client.post(f"{ORDER}:cancel", json={}, headers={**headers, **tokens.make()})
+
+    assert backend.metadata["idempotency-key"] == "k-1"
+    assert backend.metadata["traceparent"].split("-")[1] == "0af7651916cd43dd8448eb211c80319c"
+
+
+async def test_a_call_without_a_deadline_gets_ten_seconds(client, backend):
+    await client.get(TOP)
+
+    assert 9 < backend.remaining <= 10
+
+
+@pytest.mark.parametrize("path", [ORDER, ORDER.replace("/v1/", "/api/")])
+async def test_a_method_for_users_wants_a_token(client, backend, path):
+    answer = await client.get(path)
+
+    error = answer.json()
+    assert (answer.status_code, error["code"], error["details"][0]["reason"], backend.calls) == (401, 16, "UNAUTHENTICATED", 0)
+
+
+async def test_verified_claims_reach_the_service_and_the_token_does_not(client, backend, tokens):
+    await client.get(ORDER, headers=tokens.make())
+
+    assert (claims(backend)["sub"], claims(backend)["roles"], claims(backend)["sid"]) == ("u-1", ["customer"], "s-1")
+    assert "authorization" not in backend.metadata
+
+
+async def test_a_method_for_anyone_takes_a_token_too(client, backend, tokens):
+    await client.get(TOP, headers=tokens.make())
+
+    assert claims(backend)["sub"] == "u-1"
+
+
+@pytest.mark.parametrize("path", [ORDER, TOP])
+async def test_an_expired_token_is_refused(client, backend, tokens, path):
+    answer = await client.get(path, headers=tokens.make(lifetime=-5))
+
+    assert (answer.status_code, backend.calls) == (401, 0)
+
+
+@pytest.mark.parametrize("path", [ORDER, TOP])
+async def test_a_forged_token_is_refused(client, backend, tokens, path):
+    answer = await client.get(path, headers=tokens.make(key=ECKey.generate_key("P-256", {"kid": "forged"}, private=True)))
+
+    assert (answer.status_code, backend.calls) == (401, 0)
+
+
+@pytest.mark.parametrize(("claim", "status"), [({"iss": "https://elsewhere.dev"}, 401), ({"exp": None}, 401), ({"aud": "other"}, 403)])
+async def test_a_token_that_is_not_for_us_is_refused(client, backend, tokens, claim, status):
+    answer = await client.get(ORDER, headers=tokens.make(**claim))
+
+    assert (answer.status_code, backend.calls) == (status, 0)
+
+
+async def test_a_token_in_the_query_string_is_not_a_token(client, backend, tokens):
+    token = tokens.make()["authorization"].removeprefix("Bearer ")
+    answer = await client.get(ORDER, params={"access_token": token})
+
+    assert (answer.status_code, backend.calls) == (401, 0)
+
+
+async def test_a_services_error_keeps_its_details_and_loses_grpcs_headers(client, tokens):
+    answer = await client.get(ORDER, headers=tokens.make())
+
+    error = answer.json()
+    assert (answer.status_code, error["code"], error["message"], error["details"][0]["reason"]) == (
+        404,
+        5,
+        "No such order.",
+        "ORDER_NOT_FOUND",
+    )
+    assert [name for name in answer.headers if name.startswith("grpc-")] == []
+
+
+async def test_an_unknown_path_is_an_error_of_the_same_shape(client):
+    answer = await client.get("/v1/nothing")
+
+    error = answer.json()
+    assert (answer.status_code, error["code"], error["details"][0]["reason"]) == (404, 5, "METHOD_NOT_FOUND")
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_a_body_over_one_mebibyte_is_refused(client, backend, tokens):
+    answer = await client.post("/v1/products", content=b" " * (2**20 + 1), headers={**tokens.make(), "content-type": "application/json"})
+
+    assert (answer.status_code, answer.json()["code"], backend.calls) == (413, 3, 0)
+
+
+async def test_an_import_may_be_larger(client, backend, tokens):
+    body = b"{}" + b" " * (3 * 2**20)
+    answer = await client.post("/v1/products:import", content=body, headers={**tokens.make(), "content-type": "application/json"})
+
+    assert (answer.status_code, backend.calls) == (200, 1)
+
+
+async def test_broken_json_is_refused(client, backend, tokens):
+    answer = await client.post("/v1/products", content=b"{", headers={**tokens.make(), "content-type": "application/json"})
+
+    assert (answer.status_code, answer.json()["code"], backend.calls) == (400, 3, 0)
+
+
+async def test_a_stream_arrives_as_server_sent_events(client):
+    answer = await client.get(f"{TOP}:watch", params={"category": "tv"})
+
+    assert answer.headers["content-type"] == "text/event-stream"
+    events = [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert [event["isLast"] for event in events] == [False, True]
+
+
+async def test_a_path_is_normalised_before_it_is_judged(client, backend):
+    answer = await client.get(f"/v1/nothing/..{ORDER.removeprefix('/v1')}")
+
+    assert (answer.status_code, backend.calls) == (401, 0)
+
+
+async def test_an_escaped_slash_is_refused(client, backend):
+    answer = await client.get("/v1%2Forders/1")
+
+    assert (answer.status_code, backend.calls) == (400, 0)
+
+
+async def test_grpc_is_served_on_the_same_port(edge):
+    async with grpc.aio.insecure_channel(edge.address) as channel:
+        stub = ranking_service_pb2_grpc.RankingServiceStub(channel)
+        answer = await stub.QueryTopProducts(ranking_service_pb2.QueryTopProductsRequest(category="tv"))
+
+    assert answer.products[0].product_id == "tv"
+
+
+async def test_grpc_errors_keep_their_details(edge, tokens):
+    async with grpc.aio.insecure_channel(edge.address) as channel:
+        stub = orders_service_pb2_grpc.OrdersServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GetOrder(orders_service_pb2.GetOrderRequest(), metadata=tuple(tokens.make().items()))
+
+    info = error_details_pb2.ErrorInfo()
+    rpc_status.from_call(caught.value).details[0].Unpack(info)
+    assert info.reason == "ORDER_NOT_FOUND"
+
+
+async def test_grpc_wants_a_token_as_well_and_says_so_in_words(edge, backend):
+    async with grpc.aio.insecure_channel(edge.address) as channel:
+        stub = orders_service_pb2_grpc.OrdersServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GetOrder(orders_service_pb2.GetOrderRequest())
+
+    assert (caught.value.code(), caught.value.details(), backend.calls) == (grpc.StatusCode.UNAUTHENTICATED, "Jwt is missing", 0)
+
+
+async def test_an_internal_method_is_denied_to_grpc_clients(edge, tokens):
+    async with grpc.aio.insecure_channel(edge.address) as channel:
+        stub = orders_service_pb2_grpc.OrdersServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ConfirmOrder(orders_service_pb2.ConfirmOrderRequest(), metadata=tuple(tokens.make().items()))
+
+    assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_an_internal_method_has_no_rest_form(client, tokens):
+    answer = await client.post("/bazaar.orders.v1.OrdersService/ConfirmOrder", json={}, headers=tokens.make())
+
+    assert answer.status_code == 404
+
+
+async def test_a_grpc_path_is_not_for_json(client, backend, tokens):
+    answer = await client.post("/bazaar.ranking.v1.RankingService/QueryTopProducts", json={}, headers=tokens.make())
+
+    assert (answer.status_code, backend.calls) == (404, 0)
+
+
+async def test_grpc_web_is_served_on_the_same_port(client):
+    message = ranking_service_pb2.QueryTopProductsRequest(category="tv").SerializeToString()
+    frame = b"\0" + len(message).to_bytes(4, "big") + message
+    headers = {"content-type": "application/grpc-web+proto", "x-grpc-web": "1"}
+    answer = await client.post("/bazaar.ranking.v1.RankingService/QueryTopProducts", content=frame, headers=headers)
+
+    length = int.from_bytes(answer.content[1:5], "big")
+    product = ranking_service_pb2.QueryTopProductsResponse.FromString(answer.content[5 : 5 + length]).products[0]
+    assert (answer.headers["content-type"], product.product_id) == ("application/grpc-web+proto", "tv")
+    assert b"grpc-status:0" in answer.content[5 + length :]
