@@ -12,7 +12,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
+
+from tools import ROOT, ExpectedFailure
 
 LAUNCH = Path(__file__).parent.parent / "launch.py"
 PORTS = range(12_000, 22_000)
@@ -30,19 +32,25 @@ class Program:
     unprivileged: bool = False
     """Root starts it as `nobody`."""
 
-    def start(self, output: IO[bytes] | int) -> subprocess.Popen[bytes]:
-        """Starts it as a child that dies with the calling process. Call from the main thread: the kernel ties the death signal to it."""
+    def command(self) -> list[str]:
+        """The command line that ties the program's life to the calling process.
+
+        In fact to the calling thread, so call it from one that lasts.
+        """
         user = "unprivileged" if self.unprivileged else "same"
-        launch = [sys.executable, "-I", "-S", str(LAUNCH), str(int(self.stop_signal)), str(os.getpid()), user]
-        return subprocess.Popen(
-            [*launch, *self.argv],
-            env={**os.environ, **self.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+        return [sys.executable, "-I", "-S", str(LAUNCH), str(int(self.stop_signal)), str(os.getpid()), user, *self.argv]
+
+    def options(self, output: IO[bytes] | int) -> dict[str, Any]:
+        """What `subprocess.Popen` and its asyncio sibling want besides."""
+        return {
+            "env": {**os.environ, **self.environment},
+            "cwd": ROOT,
+            "stdin": subprocess.DEVNULL,
+            "stdout": output,
+            "stderr": subprocess.STDOUT,
             # A Ctrl-C in the terminal is for the supervisor, which stops its children in order.
-            start_new_session=True,
-        )
+            "start_new_session": True,
+        }
 
 
 class Server(Protocol):
@@ -69,7 +77,7 @@ class Server(Protocol):
         ...
 
 
-class StartFailed(Exception):
+class StartFailed(ExpectedFailure):
     """A server ended or kept silent; the message says where to read on."""
 
 
@@ -96,36 +104,50 @@ class Running:
     """A server started for the length of a `with` block; the supervisor has its own loop."""
 
     def __init__(self, server: Server, log: Path, *, timeout: float = 30) -> None:
-        self.server = server
+        self._server = server
         self._log = log
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Running:
-        self.server.prepare()
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as output:
-            self._process = self.server.program().start(output)
+        self.start()
         try:
-            self._wait()
+            self.wait()
         except BaseException:
-            self.__exit__()
+            self.stop()
             raise
         return self
 
-    def _wait(self) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Starts the process."""
+        self._server.prepare()
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        program = self._server.program()
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen[bytes](program.command(), **program.options(output))
+
+    def wait(self) -> None:
+        """Waits until it is ready.
+
+        Raises:
+            StartFailed: it ended, or took too long.
+        """
         assert self._process is not None
         give_up = time.monotonic() + self._timeout
-        while not self.server.ready():
+        while not self._server.ready():
             if self._process.poll() is not None:
-                raise StartFailed(f"{self.server.name} ended with {self._process.returncode}; see {self._log}")
+                raise StartFailed(f"{self._server.name} ended with {self._process.returncode}; see {self._log}")
             if time.monotonic() > give_up:
-                raise StartFailed(f"{self.server.name} was not ready within {self._timeout:.0f} s; see {self._log}")
+                raise StartFailed(f"{self._server.name} was not ready within {self._timeout:.0f} s; see {self._log}")
             time.sleep(0.02)
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """Ends it: its own signal first, SIGKILL after 10 s."""
         assert self._process is not None
-        self._process.send_signal(self.server.program().stop_signal)
+        self._process.send_signal(self._server.program().stop_signal)
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:

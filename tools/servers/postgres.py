@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from tools.launch import NOBODY
+from tools.processes import Identity, end
 from tools.servers import LAUNCH, Program, StartFailed
 
 
@@ -78,6 +80,7 @@ class Postgres:
         """
         self.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
         if (self.data / "PG_VERSION").exists():
+            self._end_leftover()
             return
         # A cluster counts only when whole: initdb works beside its place.
         unfinished = self.data.with_name("data.new")
@@ -87,6 +90,21 @@ class Postgres:
             os.chown(unfinished, NOBODY, NOBODY)
         self._initdb(unfinished)
         unfinished.rename(self.data)
+
+    def _end_leftover(self) -> None:
+        """Ends a server that outlived its supervisor; drops a pid file whose number belongs to another program by now.
+
+        PostgreSQL itself sees to the files of a server that is simply dead.
+        """
+        file = self.data / "postmaster.pid"
+        with suppress(OSError, ValueError, ProcessLookupError):
+            left = Identity.of(int(file.read_text().split("\n", 1)[0]))
+            if str(self.data).encode() in Path(f"/proc/{left.pid}/cmdline").read_bytes():
+                left.send(signal.SIGINT)
+                end([left], seconds=10)
+            else:
+                (self.sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+                file.unlink()
 
     def _initdb(self, directory: Path) -> None:
         launch = [sys.executable, "-I", "-S", str(LAUNCH), str(int(signal.SIGTERM)), str(os.getpid()), "unprivileged"]

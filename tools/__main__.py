@@ -1,0 +1,66 @@
+"""The command line behind ./bazaar."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from click.exceptions import Abort, ClickException
+from click.exceptions import Exit as ClickExit
+
+from tools import ExpectedFailure
+from tools.commands import HomeOption, check, down, logs, status, test, up
+
+app = typer.Typer(
+    name="bazaar",
+    help="Runs Bazaar, the backend of a large shop, on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.callback()
+def bazaar(context: typer.Context, home: HomeOption = None) -> None:
+    """Runs Bazaar, the backend of a large shop, on this machine."""
+    context.obj = home
+
+
+app.command()(up.up)
+app.command()(down.down)
+app.command()(status.status)
+app.command()(logs.logs)
+app.command(context_settings=PASS_ON)(test.test)
+app.command(context_settings=PASS_ON)(check.check)
+
+
+def main() -> int:
+    """Runs one command; what a person can put right is a plain sentence, never a traceback."""
+    try:
+        return app(standalone_mode=False) or 0
+    except ExpectedFailure as failure:
+        return _say(str(failure))
+    except ClickException as error:
+        error.show()
+        return error.exit_code
+    except (ClickExit, typer.Exit) as done:
+        return done.exit_code
+    except (Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        # The reader of `./bazaar logs | head` has seen enough; keep Python from flushing into the closed pipe.
+        sys.stdout = None
+        return 0
+    except OSError as error:
+        return _say(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+
+
+def _say(sentence: str) -> int:
+    print(f"bazaar: {sentence}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""./bazaar status"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tools.commands import HomeOption, home_of
+from tools.home import ProcessState, State
+
+COLUMNS = ("name", "role", "pid", "address", "state")
+
+
+def status(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list of processes as JSON, and nothing else.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Lists Bazaar's processes."""
+    state = home_of(context, home).read_state()
+    rows = [_row(process) for process in state.processes] if state else []
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    print(_headline(state))
+    if not rows:
+        return
+    table = Table(*(column.title() for column in COLUMNS), box=box.SIMPLE)
+    for row in rows:
+        table.add_row(*(str(row[column] or "") for column in COLUMNS))
+    Console().print(table)
+
+
+def _row(process: ProcessState) -> dict[str, Any]:
+    """A process as it is now: the file may be older than its end."""
+    alive = process.identity is not None and process.identity.is_alive()
+    state = process.state if alive or process.state in ("waiting", "restarting") else "stopped"
+    pid = process.identity.pid if process.identity and alive else None
+    return {"name": process.name, "role": process.role, "pid": pid, "address": process.address, "state": state}
+
+
+def _headline(state: State | None) -> str:
+    if state is None:
+        return "Bazaar has never run here; ./bazaar up starts it"
+    if not state.is_running():
+        return "Bazaar is down"
+    return f"Bazaar is {state.phase} at {state.edge}"

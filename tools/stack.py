@@ -1,0 +1,81 @@
+"""What one Bazaar consists of on this machine: its servers, its workers, and how they find each other."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from tools import ROOT, ExpectedFailure, secrets
+from tools.home import Home, write_private
+from tools.servers import free_port, is_free
+from tools.servers.envoy import Envoy
+from tools.servers.mongo import Mongo
+from tools.servers.postgres import Postgres
+from tools.servers.redis import BUS, Redis
+from tools.servers.worker import Worker
+
+WORKERS = 2
+EDGE_PORT = 8080
+
+
+class Stack:
+    """The servers of one home."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        ports = _ports(home.path / "ports.json")
+        vault = home.folder("secrets")
+        self.postgres = Postgres(home.folder("postgres"), home.sockets)
+        self.redis = Redis(home.folder("redis"), secrets.read(vault, "redis_password"), ports["redis"])
+        key = secrets.read(vault, "mongo_keyfile")
+        self.mongo = Mongo(home.folder("mongo"), secrets.read(vault, "mongo_password"), key, ports["mongo"])
+        self.workers = [Worker(f"worker-{number}", home.sockets, self.environment()) for number in range(1, WORKERS + 1)]
+        self.edge = Envoy(home.folder("envoy") / "envoy.yaml", edge_port())
+
+    def environment(self) -> dict[str, str]:
+        """The settings of every process that runs services."""
+        return {
+            "BAZAAR_DATABASE_URL": self.postgres.url("bazaar_{service}", "bazaar_{service}"),
+            "BAZAAR_EVENTS_URL": self.postgres.url("bazaar_events", "bazaar_events").replace("postgresql:", "postgres:", 1),
+            "BAZAAR_REDIS_URL": self.redis.url,
+            "BAZAAR_MONGO_URL": self.mongo.url,
+            "BAZAAR_SECRETS": str(self.home.folder("secrets")),
+            "BAZAAR_TRACE_DIR": str(self.home.folder("traces")),
+            # Logs are files here: no block of lines may wait in a buffer while the process dies.
+            "PYTHONUNBUFFERED": "1",
+        }
+
+
+def databases() -> list[str]:
+    """Every service with migrations has a database of its own, and so has the event bus."""
+    owners = sorted(folder.parent.name for folder in (ROOT / "services").glob("*/migrations"))
+    return ["bazaar_events", *(f"bazaar_{owner}" for owner in owners if owner != "kit")]
+
+
+def edge_port() -> int:
+    """The edge's port, from BAZAAR_EDGE_PORT.
+
+    Raises:
+        ExpectedFailure: that is no port.
+    """
+    text = os.environ.get("BAZAAR_EDGE_PORT") or str(EDGE_PORT)
+    if not text.isdigit() or not 0 < int(text) < 65_536:
+        raise ExpectedFailure(f"BAZAAR_EDGE_PORT is no port number: {text}")
+    return int(text)
+
+
+def _ports(file: Path) -> dict[str, int]:
+    """The home's own ports: those of the last time while they are free, so that MongoDB's member keeps its address."""
+    known: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+    ports = {
+        "redis": _keep(known.get("redis"), also=BUS) or free_port(also=BUS),
+        "mongo": _keep(known.get("mongo")) or free_port(),
+    }
+    if ports != known:
+        write_private(file, json.dumps(ports))
+    return ports
+
+
+def _keep(port: int | None, also: int = 0) -> int | None:
+    return port if port and is_free(port) and is_free(port + also) else None

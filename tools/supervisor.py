@@ -1,0 +1,200 @@
+"""Owns every process of one home: starts them in order, restarts what dies, and takes them all along when it ends.
+
+Run as `python -m tools.supervisor HOME`. It tells how far it is in JSON lines on standard output, until it is ready or has failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tools import ExpectedFailure, secrets
+from tools.child import Child, last_line
+from tools.home import Home, Phase, State
+from tools.processes import Identity, end
+from tools.servers import Program, Server
+from tools.stack import Stack, databases
+
+GIVE_UP = 90.0
+"""Seconds for a start; a first one takes some 10 s on two cores."""
+LOG_BYTES = 10 * 2**20
+LOG_CHECK = 5.0
+
+
+class Supervisor:
+    """One home's processes."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._identity = Identity.of(os.getpid())
+        self._phase: Phase = "starting"
+        self._stack: Stack | None = None
+        self._children: list[Child] = []
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """Starts everything, waits for SIGTERM or SIGINT, ends everything. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._stop.set)
+        code, rotation = 0, asyncio.create_task(self._rotate_logs())
+        try:
+            await self._start_unless_stopped()
+            await self._stop.wait()
+        except (ExpectedFailure, OSError) as error:
+            tell("failed", str(error))
+            code = 1
+        finally:
+            self._enter("stopping")
+            rotation.cancel()
+            await self._stop_all()
+            self._enter("failed" if code else "stopped")
+        return code
+
+    async def _start_unless_stopped(self) -> None:
+        start = asyncio.create_task(self._start())
+        stop = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait({start, stop}, timeout=GIVE_UP, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if start in done:
+            return start.result()
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        if not self._stop.is_set():
+            late = [child.server.name for child in self._children if not child.ready.is_set()]
+            raise ExpectedFailure(f"not ready after {GIVE_UP:.0f} s: {', '.join(late)} (see {self._home.folder('logs')})")
+        return None
+
+    async def _start(self) -> None:
+        tell("step", "Making secrets")
+        end_leftovers(self._home)
+        secrets.make_missing(self._home.folder("secrets"))
+        stack = self._stack = Stack(self._home)
+        stack.edge.prepare()
+        self._enter("starting")
+        tell("step", "Starting PostgreSQL, Redis, MongoDB")
+        servers = [self._add(server) for server in (stack.postgres, stack.redis, stack.mongo)]
+        configuration = asyncio.create_task(self._run("edge-configuration", edge_configuration(self._home, stack)))
+        await together(self._migrate(stack, servers[0]), *(child.started() for child in servers))
+        tell("step", "Starting the workers")
+        workers = [self._add(worker) for worker in stack.workers]
+        await together(configuration, *(child.started() for child in workers))
+        tell("step", "Opening the edge")
+        await self._add(stack.edge).started(tries=1)
+        self._enter("ready")
+        tell("ready", stack.edge.url)
+
+    async def _migrate(self, stack: Stack, postgres: Child) -> None:
+        await postgres.started()
+        tell("step", "Bringing the databases up to date")
+        await asyncio.to_thread(stack.postgres.create_databases, databases())
+        await self._run("migrate", Program([sys.executable, "-m", "services", "migrate"], stack.environment()))
+
+    def _add(self, server: Server) -> Child:
+        child = Child(server, self._home.log(server.name), self._write)
+        self._children.append(child)
+        child.start()
+        return child
+
+    async def _run(self, name: str, program: Program) -> None:
+        """Runs a program to its end.
+
+        Raises:
+            ExpectedFailure: it failed; the message is the last it said.
+        """
+        log = self._home.log(name)
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(*program.command(), **program.options(output))
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            process.kill()
+            raise
+        if code:
+            raise ExpectedFailure(f"{name} failed: {last_line(log)} (see {log})")
+
+    async def _stop_all(self) -> None:
+        """The edge first, then the workers, which finish what they have, then what they stand on."""
+        for role in ({"envoy"}, {"worker"}, {"postgres", "redis", "mongo"}):
+            await asyncio.gather(*(child.stop() for child in self._children if child.server.name.split("-")[0] in role))
+
+    async def _rotate_logs(self) -> None:
+        while True:
+            await asyncio.sleep(LOG_CHECK)
+            for log in self._home.folder("logs").glob("*.log"):
+                with suppress(OSError):
+                    rotate(log)
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._write()
+
+    def _write(self) -> None:
+        edge = self._stack.edge.url if self._stack else ""
+        processes = [child.snapshot() for child in self._children]
+        with suppress(OSError):
+            # A full disk must not end what still runs.
+            self._home.write_state(State(self._phase, self._identity, edge, str(self._home.sockets), processes))
+
+
+async def together(*steps: Awaitable[None]) -> None:
+    """Waits for all; the first failure ends the rest."""
+    tasks = [asyncio.ensure_future(step) for step in steps]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def edge_configuration(home: Home, stack: Stack) -> Program:
+    """The program that writes Envoy's configuration: a process of its own, because it loads every generated proto."""
+    sockets = [str(worker.socket) for worker in stack.workers]
+    return Program([sys.executable, "-m", "gateway", str(home.path), str(stack.edge.port), *sockets])
+
+
+def end_leftovers(home: Home) -> None:
+    """Ends what a killed supervisor left; most of it has had the kernel's word already."""
+    state = home.read_state()
+    if state:
+        end([process.identity for process in state.processes if process.identity], seconds=10)
+
+
+def rotate(log: Path) -> None:
+    """Keeps one older part of a log that has grown past 10 MiB. The writer goes on at the start: it opened the file to append."""
+    if log.stat().st_size > LOG_BYTES:
+        shutil.copyfile(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)
+
+
+def tell(kind: str, text: str) -> None:
+    """Says how far the start is; nobody need listen any more."""
+    with suppress(OSError):
+        os.write(sys.stdout.fileno(), (json.dumps({kind: text, "at": time.time()}) + "\n").encode())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the supervisor of a home; 1 when the home is taken or the start failed."""
+    home = Home(Path(arguments[0]))
+    try:
+        home.prepare()
+        lock = home.lock()
+    except (ExpectedFailure, OSError) as error:
+        tell("failed", str(error))
+        return 1
+    if lock is None:
+        tell("taken", str(home.path))
+        return 1
+    return asyncio.run(Supervisor(home).run())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
