@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import hashlib
 import time
 from collections.abc import Coroutine
 from contextvars import ContextVar
@@ -12,11 +13,13 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import structlog
+from google.protobuf.message import Message
 
 from services.kit.auth import Principal
 from services.kit.errors import DeadlineExceeded
+from services.kit.idempotency import RequestKey
 
-__all__ = ["Call", "Principal", "current", "enter", "find", "outlive_caller", "outliving", "within"]
+__all__ = ["Call", "Principal", "current", "enter", "find", "outlive_caller", "outliving", "request_key", "within"]
 
 T = TypeVar("T")
 
@@ -69,6 +72,22 @@ def find() -> Call | None:
 def enter(call: Call) -> None:
     """Makes a call the current one until the running task ends."""
     _current.set(call)
+
+
+def request_key(request: Message) -> RequestKey | None:
+    """What makes a repeat of the current call one with it; None when the client gave no key.
+
+    Args:
+        request: its message, with the key in `request_id`.
+    """
+    call = current()
+    if not call.idempotency_key:
+        return None
+    keyless = type(request)()
+    keyless.CopyFrom(request)
+    keyless.ClearField("request_id")
+    fingerprint = hashlib.sha256(keyless.SerializeToString(deterministic=True)).digest()
+    return RequestKey(call.principal.key, call.method, call.idempotency_key, fingerprint)
 
 
 async def outlive_caller(work: Coroutine[Any, Any, T], budget: timedelta) -> T:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Generator, Iterable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import grpc
 from grpc.aio import AioRpcError, Channel
@@ -18,7 +20,9 @@ from services.kit.auth import claims_of
 from services.kit.rpc.calls import CALLER, TRACEPARENT, USER, find
 from services.kit.rpc.methods import facts_of
 from services.kit.rpc.server import SOCKET_OPTIONS
+from services.kit.rpc.status import reason_of
 from services.kit.telemetry import tracing
+from services.kit.telemetry.calls import client_span, finish
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 """For a call with one response, when neither the caller nor the call it answers has a deadline."""
@@ -34,6 +38,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 
+T = TypeVar("T", bound=float | None)
 Metadata = Iterable[tuple[str, str | bytes]] | None
 
 
@@ -48,13 +53,15 @@ class ClientChannel(Channel):
     Args:
         inner: what takes the calls there.
         caller: the identity of the service that calls.
+        callee: the service that is called, for the spans.
         speaks_for_users: whether the policy believes that service about the user; otherwise the user is not sent.
         retries: whether a repeatable call that finds nobody (UNAVAILABLE) is tried again, up to 3 times in all.
     """
 
-    def __init__(self, inner: Channel, caller: str, *, speaks_for_users: bool, retries: bool) -> None:
+    def __init__(self, inner: Channel, caller: str, callee: str, *, speaks_for_users: bool, retries: bool) -> None:
         self._inner = inner
         self._caller = caller
+        self._callee = callee
         self._speaks_for_users = speaks_for_users
         self._retries = retries
 
@@ -82,7 +89,7 @@ class ClientChannel(Channel):
         return _Stream(self._inner.stream_stream(method, request_serializer, response_deserializer), self._outgoing(method), None)
 
     def _outgoing(self, method: str) -> _Outgoing:
-        return _Outgoing(method, self._caller, self._speaks_for_users)
+        return _Outgoing(method, self._caller, self._callee, self._speaks_for_users)
 
     async def close(self, grace: float | None = None) -> None:
         await self._inner.close(grace)
@@ -106,14 +113,14 @@ class ClientChannel(Channel):
 class _Outgoing:
     """What one method's calls have in common."""
 
-    def __init__(self, path: str, caller: str, speaks_for_users: bool) -> None:
-        self.name = path.removeprefix("/")
+    def __init__(self, path: str, caller: str, callee: str, speaks_for_users: bool) -> None:
+        self._path = path
         self._identity = (CALLER, caller)
+        self._callee = callee
         self._speaks_for_users = speaks_for_users
-        self._attributes = {"rpc.system.name": "grpc", "rpc.method": self.name}
 
     def span(self) -> trace.Span:
-        return tracing.span(self.name, kind=tracing.SpanKind.CLIENT, attributes=self._attributes)
+        return client_span(self._path, callee=self._callee)
 
     def metadata(self, span: trace.Span, given: Metadata) -> tuple[tuple[str, str | bytes], ...]:
         metadata: list[tuple[str, str | bytes]] = [self._identity]
@@ -124,7 +131,7 @@ class _Outgoing:
             metadata.append((TRACEPARENT, traceparent))
         return (*metadata, *(given or ()))
 
-    def timeout(self, given: float | None, default: float | None) -> float | None:
+    def timeout(self, given: float | None, default: T) -> float | T:
         """The given timeout, but never more than what is left of the call that is being answered."""
         call = find()
         left = call.remaining() if call else None
@@ -144,12 +151,15 @@ class _Unary:
         seconds = self._outgoing.timeout(timeout, DEFAULT_TIMEOUT_SECONDS)
         sent = self._outgoing.metadata(span, metadata)
 
-        def send() -> Any:
-            return self._send(request, timeout=seconds, metadata=sent, **options)
-
+        call = self._send(request, timeout=seconds, metadata=sent, **options)
         if self._attempts == 1 and not span.is_recording():
-            return send()
-        return _UnaryCall(send, span, self._attempts)
+            return call
+        deadline = time.monotonic() + seconds
+
+        def send_again() -> Any:
+            return self._send(request, timeout=max(0.0, deadline - time.monotonic()), metadata=sent, **options)
+
+        return _UnaryCall(call, send_again, span, self._attempts)
 
 
 class _Stream:
@@ -163,18 +173,18 @@ class _Stream:
         seconds = self._outgoing.timeout(timeout, self._default_timeout)
         call = self._send(request, timeout=seconds, metadata=self._outgoing.metadata(span, metadata), **options)
         if span.is_recording():
-            call.add_done_callback(lambda ended: asyncio.ensure_future(_end(span, ended)))
+            call.add_done_callback(partial(_end_soon, span))
         return call
 
 
 class _UnaryCall(grpc.aio.UnaryUnaryCall[Any, Any]):
     """A call with a span around it, sent again while nobody is there to answer."""
 
-    def __init__(self, send: Callable[[], Any], span: trace.Span, attempts: int) -> None:
-        self._send = send
+    def __init__(self, call: Any, send_again: Callable[[], Any], span: trace.Span, attempts: int) -> None:
+        self._call = call
+        self._send_again = send_again
         self._span = span
         self._attempts_left = attempts - 1
-        self._call = send()
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._result().__await__()
@@ -188,15 +198,15 @@ class _UnaryCall(grpc.aio.UnaryUnaryCall[Any, Any]):
                     if error.code() is not grpc.StatusCode.UNAVAILABLE or not self._attempts_left:
                         raise
                     await self._pause()
-                    self._call = self._send()
+                    self._call = self._send_again()
                 else:
-                    self._span.set_attribute("rpc.response.status_code", "OK")
+                    finish(self._span, "OK")
                     return response
         except AioRpcError as error:
-            _mark(self._span, error.code())
+            finish(self._span, error.code().name, reason_of(error) or "")
             raise
         except asyncio.CancelledError:
-            _mark(self._span, grpc.StatusCode.CANCELLED)
+            finish(self._span, "CANCELLED")
             raise
         finally:
             self._span.end()
@@ -238,16 +248,10 @@ class _UnaryCall(grpc.aio.UnaryUnaryCall[Any, Any]):
         await self._call.wait_for_connection()
 
 
+def _end_soon(span: trace.Span, call: Any) -> None:
+    asyncio.get_running_loop().create_task(_end(span, call))
+
+
 async def _end(span: trace.Span, call: Any) -> None:
-    code = await call.code()
-    if code is grpc.StatusCode.OK:
-        span.set_attribute("rpc.response.status_code", "OK")
-    else:
-        _mark(span, code)
+    finish(span, (await call.code()).name)
     span.end()
-
-
-def _mark(span: trace.Span, code: grpc.StatusCode) -> None:
-    span.set_attribute("rpc.response.status_code", code.name)
-    span.set_attribute("error.type", code.name)
-    span.set_status(trace.StatusCode.ERROR)

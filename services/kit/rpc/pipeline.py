@@ -6,23 +6,23 @@ raised anywhere on the way becomes a status.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
-from opentelemetry import trace
 
 from services.kit.auth import EDGE, Policy
 from services.kit.rpc.admission import Cap
 from services.kit.rpc.calls import CALLER, TRACEPARENT, enter, within
 from services.kit.rpc.identity import IsRevoked, fold_idempotency_key, identified
 from services.kit.rpc.methods import facts_of
-from services.kit.rpc.status import CODES, metadata_of, to_status
+from services.kit.rpc.status import CODES, metadata_of, reason_in, to_status
 from services.kit.rpc.validation import validation_of
-from services.kit.telemetry import tracing
+from services.kit.telemetry.calls import answer_to_edge, finish, server_span
 
 if TYPE_CHECKING:
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -30,17 +30,6 @@ if TYPE_CHECKING:
 
 UNARY_TIMEOUT_SECONDS = 30.0
 """For a unary call that comes without a deadline to a method without a timeout of its own."""
-
-_CODE = "rpc.response.status_code"
-_SERVER_FAULTS = {
-    grpc.StatusCode.UNKNOWN,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.UNIMPLEMENTED,
-    grpc.StatusCode.INTERNAL,
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DATA_LOSS,
-}
-"""Codes that make a server's span an error (OpenTelemetry's conventions for RPC)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +51,6 @@ class Method:
 
     def __init__(self, path: str, handler: Handler, service: str, rules: Rules, cap: Cap) -> None:
         self._path = path
-        self._name = path.removeprefix("/")
         self._service = service
         self._rules = rules
         self._cap = cap
@@ -72,7 +60,6 @@ class Method:
         self._check = validation_of(facts.request) if facts.request else None
         self._streams_requests = bool(handler.request_streaming)
         self._folds_key = facts.takes_request_id and not self._streams_requests
-        self._attributes = {"rpc.system.name": "grpc", "rpc.method": self._name}
         self._behaviour = _behaviour_of(handler)
         self._answer = self._write_all if inspect.isasyncgenfunction(self._behaviour) else self._behaviour
         self.handler = _rebuilt(handler, self.serve)
@@ -81,24 +68,29 @@ class Method:
     async def serve(self, request: Any, context: Context) -> Any:
         """Answers one call: returns the response, or writes the responses of a stream."""
         metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
-        with self._span(metadata) as span:
+        caller: str = metadata.get(CALLER, "")
+        with server_span(self._path, traceparent=metadata.get(TRACEPARENT), caller=caller, service=self._service) as span:
+            if caller == EDGE:
+                context.set_trailing_metadata(answer_to_edge(span))
             try:
                 with self._cap:
                     response = await self._admitted(request, context, metadata)
-                if span.is_recording():
-                    span.set_attribute(_CODE, _name_of(context.code()))
+                finish(span, _name_of(context.code()))
                 return response
             except grpc.aio.AbortError:
-                _mark(span, context.code())
+                finish(span, _name_of(context.code()))
+                raise
+            except (asyncio.CancelledError, grpc.aio.InternalError):  # The latter: a write to a caller who has gone.
+                finish(span, "CANCELLED")
                 raise
             except Exception as error:
                 status = to_status(error, self._path)
-                _mark(span, CODES[status.code])
+                finish(span, CODES[status.code].name, reason_in(status))
         kept = tuple(context.trailing_metadata() or ())
         return await context.abort(CODES[status.code], status.message, (*kept, *metadata_of(status)))
 
     async def _admitted(self, request: Any, context: Context, metadata: dict[str, Any]) -> Any:
-        left, own = context.time_remaining(), self._timeout
+        left, own = cast("float | None", context.time_remaining()), self._timeout
         # The transport enforces the caller's deadline; only one of our own needs a clock here.
         limit = own if own is not None and (left is None or own < left) else None
         call = identified(self._rules.policy, self._grant, self._rules.is_revoked, metadata, left if limit is None else limit)
@@ -117,18 +109,6 @@ class Method:
         async with aclosing(self._behaviour(request, context)) as responses:
             async for response in responses:
                 await context.write(response)
-
-    def _span(self, metadata: dict[str, Any]) -> trace.Span:
-        parent = tracing.context_from(metadata.get(TRACEPARENT))
-        if parent and metadata.get(CALLER) == EDGE:
-            parent = tracing.decided_here(parent)
-        return tracing.span(
-            self._name,
-            kind=tracing.SpanKind.SERVER,
-            attributes=self._attributes,
-            parent=parent or tracing.ROOT,
-            service=self._service,
-        )
 
 
 async def _checked(requests: AsyncIterator[Any], check: Callable[[Any], None]) -> AsyncIterator[Any]:
@@ -162,10 +142,3 @@ def _rebuilt(handler: Handler, behaviour: Callable[[Any, Any], Any]) -> Handler:
 
 def _name_of(code: grpc.StatusCode | None) -> str:
     return code.name if code else "OK"
-
-
-def _mark(span: trace.Span, code: grpc.StatusCode) -> None:
-    span.set_attribute(_CODE, code.name)
-    if code in _SERVER_FAULTS:
-        span.set_attribute("error.type", code.name)
-        span.set_status(trace.StatusCode.ERROR)

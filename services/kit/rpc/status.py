@@ -66,6 +66,12 @@ def reason_of(error: grpc.aio.AioRpcError) -> str | None:
     return info.reason if info else None
 
 
+def reason_in(status: status_pb2.Status) -> str:
+    """The reason of a status; empty when it has none."""
+    info = _info_of(status)
+    return info.reason if info else ""
+
+
 def _domain_status(error: DomainError) -> status_pb2.Status:
     status = status_of(error.status, error.message, error.reason, **error.metadata)
     if isinstance(error, InvalidArgument) and error.violations:

@@ -1,0 +1,125 @@
+"""A service for the channel suite, served over a socket and inside the process."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_tools import protoc
+
+from services.kit.auth import Policy
+from services.kit.rpc.client import ClientChannel, socket_channel
+from services.kit.rpc.inprocess import InProcessServer
+from services.kit.rpc.pipeline import Rules
+from services.kit.rpc.server import Registry, serve_on
+
+_METHOD = "bazaar.test.v1.EchoService"
+
+
+def _compiled() -> tuple[Any, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        here = str(Path(__file__).parent)
+        assert protoc.main(["protoc", f"-I{here}", f"--python_out={folder}", f"--grpc_python_out={folder}", f"{here}/echo.proto"]) == 0
+        sys.path.insert(0, folder)
+        try:
+            return importlib.import_module("echo_pb2"), importlib.import_module("echo_pb2_grpc")
+        finally:
+            sys.path.remove(folder)
+
+
+pb, stubs = _compiled()
+
+POLICY = Policy(
+    {
+        "identities": {"edge": {"on_behalf_of_user": True}, "checkout": {"on_behalf_of_user": True}, "ranking": {}},
+        "methods": {
+            f"{_METHOD}/Echo": {"callers": ["edge", "checkout", "ranking"], "roles": ["anyone"]},
+            f"{_METHOD}/Collect": {"callers": ["edge"], "roles": ["anyone"]},
+            f"{_METHOD}/Repeat": {"callers": ["edge"], "roles": ["anyone"]},
+            f"{_METHOD}/Chat": {"callers": ["edge"], "roles": ["anyone"]},
+        },
+    }
+)
+
+
+class Echo(stubs.EchoServiceServicer):
+    """Answers with what a test puts in its place; otherwise with what it was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+        self.echo: Any = None
+        self.collect: Any = None
+        self.repeat: Any = None
+        self.chat: Any = None
+
+    async def Echo(self, request: Any, context: Any) -> Any:
+        self.requests.append(request)
+        if self.echo:
+            return await self.echo(request, context)
+        return pb.EchoResponse(text=request.text, payload=request.payload)
+
+    async def Collect(self, request_iterator: Any, context: Any) -> Any:
+        if self.collect:
+            return await self.collect(request_iterator, context)
+        return pb.EchoResponse(text="".join([request.text async for request in request_iterator]))
+
+    async def Repeat(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        if self.repeat:
+            async for response in self.repeat(request, context):
+                yield response
+        else:
+            for number in range(request.count):
+                yield pb.EchoResponse(text=f"{request.text}{number}", payload=request.payload)
+
+    async def Chat(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
+        if self.chat:
+            async for response in self.chat(request_iterator, context):
+                yield response
+        else:
+            async for request in request_iterator:
+                yield pb.EchoResponse(text=request.text)
+
+
+@dataclass
+class Served:
+    """A transport with the echo service behind it."""
+
+    service: Echo
+    registry: Registry
+    inner: grpc.aio.Channel
+    stopping: Any
+    revoked: set[str] = field(default_factory=set)
+
+    def stub(self, caller: str = "edge", *, retries: bool = False) -> Any:
+        speaks = POLICY.speaks_for_users(caller)
+        return stubs.EchoServiceStub(ClientChannel(self.inner, caller, "echo", speaks_for_users=speaks, retries=retries))
+
+    async def stop(self, grace: float) -> None:
+        await self.stopping(grace)
+
+
+@asynccontextmanager
+async def served(transport: str, folder: Path, **limits: int) -> AsyncIterator[Served]:
+    """Serves over `socket` or `in-process`."""
+    revoked: set[str] = set()
+    registry = Registry(Rules(POLICY, revoked.__contains__), **limits)
+    service = Echo()
+    registry.add("echo", [(stubs.add_EchoServiceServicer_to_server, service)])
+    async with AsyncExitStack() as stack:
+        if transport == "socket":
+            server = serve_on(registry, f"unix:{folder}/echo.sock")
+            await server.start()
+            stack.push_async_callback(server.stop, 0)
+            channel = await stack.enter_async_context(socket_channel(f"unix:{folder}/echo.sock"))
+            yield Served(service, registry, channel, server.stop, revoked)
+        else:
+            inside = InProcessServer(registry)
+            stack.push_async_callback(inside.stop, 0)
+            yield Served(service, registry, inside.channel(), inside.stop, revoked)
