@@ -13,6 +13,9 @@ from typing import Protocol
 REPLAY_AGE = timedelta(days=14)
 """How long the inbox remembers an event; a replay of an older one could do its work twice."""
 
+RETRY_DELAYS = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
+"""Waits before each new attempt at an event that failed; it is dead after the last."""
+
 
 class Delivery(Enum):
     """How the members of a group share a topic."""
@@ -146,8 +149,9 @@ class EventBus(Protocol):
         """Runs until cancelled: hands batches to the subscription's handler and acks them.
 
         A failing batch is halved down to the events that fail alone; these are tried again later and dead-lettered in the end, while the
-        rest goes on. When a dependency is away (see `outage.py`) the batch waits instead. A cancelled handler counts as a crash: its
-        events come again, here or elsewhere. One call a process for each topic and group.
+        rest goes on. When the handler says that a dependency is away (Unavailable, ConnectionError, a call's UNAVAILABLE), the whole batch
+        waits instead. A cancelled handler counts as a crash: its events come again, here or elsewhere. One call a process for each topic
+        and group.
         """
         ...
 

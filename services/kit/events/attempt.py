@@ -1,0 +1,94 @@
+"""Trying a batch: its spans, and the halving of one that fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+
+import grpc
+import grpc.aio
+import structlog
+
+from services.kit.errors import Unavailable
+from services.kit.events.port import Event, Handler, Subscription
+from services.kit.telemetry import tracing
+
+_ERROR_LENGTH = 1000
+
+_log = structlog.get_logger(__name__)
+
+
+async def attempt(subscription: Subscription, events: Sequence[Event]) -> Mapping[int, str]:
+    """Hands the events to the subscription's handler; returns those that fail even alone (index → error).
+
+    Raises:
+        Unavailable, ConnectionError, grpc.aio.AioRpcError: a dependency is away. No event is to blame; all are to be tried again.
+    """
+    failed: dict[int, str] = {}
+    with _spans(subscription, events):
+        await _try_in_halves(subscription.handle, events, 0, failed)
+    for place, error in failed.items():
+        # The type alone: what an exception says may be personal.
+        _log.warning(
+            "event failed", topic=subscription.topic, group=subscription.group, event_id=events[place].id, error=error.partition(":")[0]
+        )
+    return failed
+
+
+async def _try_in_halves(handle: Handler, events: Sequence[Event], start: int, failed: dict[int, str]) -> None:
+    try:
+        await handle(events)
+    except BaseException as error:
+        if _is_nobodys_fault(error):
+            raise
+        if len(events) == 1:
+            failed[start] = f"{type(error).__name__}: {error}"[:_ERROR_LENGTH]
+            return
+        half = len(events) // 2
+        await _try_in_halves(handle, events[:half], start, failed)
+        await _try_in_halves(handle, events[half:], start + half, failed)
+
+
+def _is_nobodys_fault(error: BaseException) -> bool:
+    if isinstance(error, asyncio.CancelledError):
+        # Cancelled from outside, rather than by a call that the handler made.
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code() is grpc.StatusCode.UNAVAILABLE
+    return isinstance(error, Unavailable | ConnectionError) or not isinstance(error, Exception)
+
+
+@contextmanager
+def _spans(subscription: Subscription, events: Sequence[Event]) -> Generator[None]:
+    """A span for the batch, linked to what caused its events, and one in each event's own trace, linked to the batch."""
+    contexts = [tracing.context_from(event.traceparent) for event in events]
+    name = f"process {subscription.topic}"
+    attributes = {
+        "messaging.system": "bazaar",
+        "messaging.destination.name": subscription.topic,
+        "messaging.consumer.group.name": subscription.group,
+        "messaging.operation.type": "process",
+    }
+    batch_attributes = {**attributes, "messaging.batch.message_count": len(events)}
+    with tracing.span(
+        name, kind=tracing.SpanKind.CONSUMER, attributes=batch_attributes, links=contexts, parent=tracing.ROOT, service=subscription.group
+    ) as batch:
+        spans = [
+            tracing.span(
+                name,
+                kind=tracing.SpanKind.CONSUMER,
+                attributes={**attributes, "messaging.message.id": event.id},
+                links=[batch.get_span_context()],
+                parent=context,
+                service=subscription.group,
+            )
+            for event, context in zip(events, contexts, strict=True)
+            if context is not None and context.trace_flags.sampled
+        ]
+        try:
+            yield
+        finally:
+            for span in spans:
+                span.end()

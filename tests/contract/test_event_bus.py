@@ -1,0 +1,471 @@
+"""What every event bus does, whichever engine is under it (services/kit/events/port.py)."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.kit.errors import Unavailable
+from services.kit.events import event_bus
+from services.kit.events.port import Delivery, Event, EventBus, ReplayTooOld, Topic, TopicChanged, UndeclaredTopic
+from services.kit.events.postgres_bus import MIGRATIONS
+from services.kit.ids import uuid7
+from services.kit.migrations import migrate
+from tests.contract.event_fixtures import Recorder, Stage, eventually, new_event, stage_on
+
+RETRY_DELAYS = [timedelta(milliseconds=10), timedelta(milliseconds=20)]
+
+
+@pytest.fixture(scope="module", params=["postgres"])
+async def address(module_database_url: str) -> str:
+    """The bus's address, ready for use."""
+    await migrate(module_database_url, [("events", MIGRATIONS)])
+    return module_database_url
+
+
+@pytest.fixture
+async def bus(address: str) -> AsyncIterator[EventBus]:
+    bus = event_bus(address, retry_delays=RETRY_DELAYS)
+    await bus.open()
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+async def other_bus(address: str) -> AsyncIterator[EventBus]:
+    """A second member, as another process would be."""
+    bus = event_bus(address, retry_delays=RETRY_DELAYS)
+    await bus.open()
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+async def stage(bus: EventBus) -> Stage:
+    return await stage_on(bus)
+
+
+async def test_an_event_arrives_as_it_was_published(stage: Stage):
+    sent = Event(
+        id=uuid7(),
+        topic=stage.topic,
+        key="order-1",
+        type="bazaar.orders.v1.OrderPlaced",
+        subject="order-1",
+        aggregate_version=2**40,
+        payload=bytes(range(256)),
+        source="orders",
+        occurred_at=datetime(2025, 2, 3, 4, 5, 6, 789, UTC),
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
+    )
+    await stage.bus.publish([sent])
+    seen = Recorder()
+
+    async with stage.consuming(seen):
+        await eventually(lambda: bool(seen.handled), "the event arrives")
+
+    assert seen.handled == [sent]
+
+
+async def test_events_of_a_key_arrive_in_order(stage: Stage):
+    seen = Recorder()
+
+    async with stage.consuming(seen, batch_size=7):
+        for start in range(0, 100, 10):
+            await stage.bus.publish([new_event(stage.topic, f"k{version % 5}", version) for version in range(start, start + 10)])
+        await eventually(lambda: len(seen.handled) == 100, "all arrive")
+
+    assert [seen.of_key(f"k{k}") for k in range(5)] == [list(range(k, 100, 5)) for k in range(5)]
+
+
+async def test_a_batch_is_never_larger_than_asked_for(stage: Stage):
+    await stage.bus.publish([new_event(stage.topic, f"k{version}", version) for version in range(50)])
+    seen = Recorder()
+
+    async with stage.consuming(seen, batch_size=3):
+        await eventually(lambda: len(seen.handled) == 50, "all arrive")
+
+    assert max(len(call) for call in seen.calls) <= 3
+
+
+async def test_a_new_group_begins_with_the_oldest_event(stage: Stage):
+    await stage.publish("k", 1, 2, 3)
+    seen = Recorder()
+
+    async with stage.consuming(seen):
+        await eventually(lambda: len(seen.handled) == 3, "all arrive")
+
+    assert seen.versions == [1, 2, 3]
+
+
+async def test_a_group_goes_on_where_it_stopped(stage: Stage):
+    before, after = Recorder(), Recorder()
+    await stage.publish("k", 1, 2)
+    async with stage.consuming(before):
+        await eventually(lambda: len(before.handled) == 2, "both arrive")
+        await stage.acked()
+    await stage.publish("k", 3)
+
+    async with stage.consuming(after):
+        await eventually(lambda: len(after.handled) == 1, "the third arrives")
+
+    assert after.versions == [3]
+
+
+async def test_every_group_gets_every_event(stage: Stage):
+    first, second = Recorder(), Recorder()
+
+    async with stage.consuming(first, group=f"{stage.group}-a"), stage.consuming(second, group=f"{stage.group}-b"):
+        await stage.publish("k", 1, 2, 3)
+        await eventually(lambda: len(first.handled) == len(second.handled) == 3, "both groups get all")
+
+    assert first.versions == second.versions == [1, 2, 3]
+
+
+@pytest.mark.parametrize("delivery", [Delivery.KEYED, Delivery.SHARED])
+async def test_members_of_a_group_share_the_work(stage: Stage, other_bus: EventBus, delivery: Delivery):
+    here, there = Recorder(), Recorder()
+
+    async with stage.consuming(here, delivery=delivery), stage.consuming(there, bus=other_bus, delivery=delivery):
+        version = 0
+        while not (here.handled and there.handled):
+            version += 1
+            await stage.publish(f"k{version}", version)
+        await stage.acked()
+
+    assert sorted(here.versions + there.versions) == list(range(1, version + 1))
+
+
+async def test_one_publish_reaches_several_topics(bus: EventBus):
+    first, second = await stage_on(bus), await stage_on(bus)
+    seen_first, seen_second = Recorder(), Recorder()
+
+    async with first.consuming(seen_first), second.consuming(seen_second):
+        await bus.publish([new_event(first.topic, "k", 1), new_event(second.topic, "k", 2), new_event(first.topic, "k", 3)])
+        await eventually(lambda: len(seen_first.handled) == 2 and len(seen_second.handled) == 1, "all arrive")
+
+    assert (seen_first.versions, seen_second.versions) == ([1, 3], [2])
+
+
+async def test_publishers_of_the_same_topics_neither_lose_events_nor_block_each_other(bus: EventBus, other_bus: EventBus):
+    first, second = await stage_on(bus), await stage_on(bus)
+    seen = Recorder()
+
+    async def publish(publisher: EventBus, key: str) -> None:
+        for version in range(30):
+            # Each in another order of topics.
+            topics = (first, second) if version % 2 else (second, first)
+            await publisher.publish([new_event(stage.topic, key, version) for stage in topics])
+
+    async with first.consuming(seen):
+        await asyncio.gather(*(publish((bus, other_bus)[n % 2], f"k{n}") for n in range(6)))
+        await eventually(lambda: len(seen.handled) == 180, "all arrive")
+
+    assert [seen.of_key(f"k{n}") for n in range(6)] == [list(range(30))] * 6
+
+
+async def test_a_topic_that_nobody_declared_is_refused_and_nothing_published(stage: Stage):
+    with pytest.raises(UndeclaredTopic):
+        await stage.bus.publish([new_event(stage.topic, "k", 1), new_event("nobody-declared-it", "k", 1)])
+
+    seen = Recorder()
+    async with stage.consuming(seen):
+        await stage.publish("k", 2)
+        await stage.acked()
+        await eventually(lambda: bool(seen.handled), "the second arrives")
+    assert seen.versions == [2]
+
+
+async def test_a_topic_may_be_declared_again(stage: Stage):
+    await stage.bus.declare([Topic(stage.topic, partitions=4, retention=timedelta(days=2))])
+
+
+async def test_a_topic_keeps_its_number_of_partitions(stage: Stage):
+    with pytest.raises(TopicChanged):
+        await stage.bus.declare([Topic(stage.topic, partitions=5)])
+
+
+async def test_a_consumer_may_begin_before_its_topic_is_declared(bus: EventBus):
+    name = f"late-{uuid7()[-12:]}"
+    stage, seen = Stage(bus, name, f"group-{name}"), Recorder()
+
+    async with stage.consuming(seen):
+        await bus.declare([Topic(name)])
+        await stage.publish("k", 1)
+        await eventually(lambda: seen.versions == [1], "the event arrives")
+
+
+async def test_one_process_consumes_a_topic_once_for_a_group(stage: Stage):
+    async with stage.consuming(Recorder()) as first:
+        await asyncio.sleep(0)
+        async with stage.consuming(Recorder()) as second:
+            await asyncio.wait([second])
+            assert isinstance(second.exception(), ValueError)
+        assert not first.done()
+
+
+async def test_a_failing_batch_is_halved_down_to_the_poison(stage: Stage):
+    await stage.publish("k", 1, 2, 3, 4)
+    seen = Recorder(poison={3})
+
+    async with stage.consuming(seen):
+        await eventually(lambda: len(seen.handled) == 3, "the others get through")
+
+    assert [[event.aggregate_version for event in call] for call in seen.calls[:5]] == [[1, 2, 3, 4], [1, 2], [3, 4], [3], [4]]
+
+
+async def test_a_partition_goes_on_behind_the_poison(stage: Stage):
+    seen = Recorder(poison={1})
+
+    async with stage.consuming(seen):
+        await stage.publish("k", 1)
+        await eventually(lambda: bool(seen.calls), "the poison is tried")
+        await stage.publish("k", 2)
+        await eventually(lambda: seen.versions == [2], "the next one gets through")
+
+
+async def test_a_failed_event_is_tried_again_and_may_succeed(stage: Stage):
+    await stage.publish("k", 1, 2)
+    seen = Recorder(poison={1})
+
+    async with stage.consuming(seen):
+        await eventually(lambda: seen.versions == [2], "the other one gets through")
+        seen.poison.clear()
+        await eventually(lambda: seen.versions == [2, 1], "the failed one succeeds")
+        await stage.acked()
+
+    assert await stage.bus.dead_letters(stage.group) == []
+
+
+async def test_an_event_that_fails_every_time_is_dead_lettered_with_its_last_error(stage: Stage):
+    [event] = await stage.publish("k", 1)
+    seen = Recorder(poison={1})
+
+    async with stage.consuming(seen):
+        await _died(stage)
+
+    [letter] = await stage.bus.dead_letters(stage.group)
+    assert (letter.group, letter.event, letter.error, letter.attempts) == (stage.group, event, "ValueError: cannot digest", 3)
+    assert len(seen.calls) == 3
+
+
+async def test_a_dead_letter_is_no_backlog(stage: Stage):
+    await stage.publish("k", 1)
+
+    async with stage.consuming(Recorder(poison={1})):
+        await _died(stage)
+
+    assert sum(part.waiting + part.retrying for part in await stage.bus.depth(stage.group)) == 0
+
+
+async def test_a_failed_event_counts_as_retrying(address: str):
+    bus = event_bus(address, retry_delays=[timedelta(hours=1)])
+    await bus.open()
+    stage = await stage_on(bus)
+    await stage.publish("k", 1, 2)
+    seen = Recorder(poison={1})
+    async with stage.consuming(seen):
+        while await stage.waiting() or not seen.handled:
+            await asyncio.sleep(0.005)
+
+    assert [(part.waiting, part.retrying) for part in await bus.depth(stage.group) if part.retrying] == [(0, 1)]
+    await bus.close()
+
+
+async def test_a_replayed_event_is_handled(stage: Stage):
+    await stage.publish("k", 1)
+    seen = Recorder(poison={1})
+    async with stage.consuming(seen):
+        await _died(stage)
+        seen.poison.clear()
+        [letter] = await stage.bus.dead_letters(stage.group)
+
+        assert await stage.bus.replay([letter.id]) == 1
+
+        await eventually(lambda: seen.versions == [1], "the event is handled")
+        await stage.acked()
+    assert await stage.bus.dead_letters(stage.group) == []
+
+
+async def test_a_replayed_event_that_fails_again_dies_again(stage: Stage):
+    await stage.publish("k", 1)
+    seen = Recorder(poison={1})
+    async with stage.consuming(seen):
+        await _died(stage)
+        seen.error = ValueError("still cannot")
+        await stage.bus.replay(group=stage.group)
+        await _died(stage)
+
+    [letter] = await stage.bus.dead_letters(stage.group)
+    assert letter.error == "ValueError: still cannot"
+
+
+async def test_a_replay_can_be_limited_to_a_group(stage: Stage):
+    await stage.publish("k", 1)
+    async with stage.consuming(Recorder(poison={1})):
+        await _died(stage)
+
+    assert await stage.bus.replay(group="another") == 0
+    assert len(await stage.bus.dead_letters(stage.group)) == 1
+
+
+async def test_a_replay_older_than_the_inbox_is_refused(stage: Stage):
+    await _die_of_old_age(stage)
+
+    with pytest.raises(ReplayTooOld):
+        await stage.bus.replay(group=stage.group)
+
+    assert len(await stage.bus.dead_letters(stage.group)) == 2
+
+
+async def test_a_replay_older_than_the_inbox_can_be_forced(stage: Stage):
+    await _die_of_old_age(stage)
+
+    assert await stage.bus.replay(group=stage.group, force=True) == 2
+
+
+async def test_a_batch_waits_while_a_dependency_is_away(stage: Stage):
+    await stage.publish("k", 1, 2, 3)
+    seen = Recorder(poison={2}, error=Unavailable("the database is away"))
+
+    async with stage.consuming(seen):
+        await eventually(lambda: len(seen.calls) == 2, "it is tried again")
+        seen.poison.clear()
+        await eventually(lambda: len(seen.handled) == 3, "all get through")
+
+    assert [len(call) for call in seen.calls] == [3, 3, 3]
+    assert seen.versions == [1, 2, 3]
+
+
+async def test_what_a_cancelled_handler_held_comes_again(stage: Stage):
+    await stage.publish("k", 1)
+    begun = asyncio.Event()
+
+    async def hang(events: Sequence[Event]) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with stage.consuming(hang):
+        await asyncio.wait_for(begun.wait(), 10)
+    seen = Recorder()
+    async with stage.consuming(seen):
+        await eventually(lambda: seen.versions == [1], "the event comes again")
+
+
+async def test_a_handler_that_cancels_itself_fails_like_any_other(stage: Stage):
+    await stage.publish("k", 1)
+
+    async def cancelled(events: Sequence[Event]) -> None:
+        raise asyncio.CancelledError
+
+    async with stage.consuming(cancelled) as consuming:
+        await _died(stage)
+        assert not consuming.done()
+
+
+async def test_a_consumer_that_leaves_gives_its_partitions_back_at_once(stage: Stage, other_bus: EventBus):
+    here, there = Recorder(), Recorder()
+    async with stage.consuming(there, bus=other_bus):
+        async with stage.consuming(here):
+            version = 0
+            while not (here.handled and there.handled):
+                version += 1
+                await stage.publish(f"k{version}", version)
+            await stage.acked()
+        left_at = time.monotonic()
+        await stage.bus.publish([new_event(stage.topic, f"k{n}", 1000 + n) for n in range(100)])
+        await eventually(lambda: len({version for version in there.versions if version >= 1000}) == 100, "the other takes over", 1.0)
+
+    assert time.monotonic() - left_at < 1.0
+
+
+async def test_a_broadcast_reaches_every_process(stage: Stage, other_bus: EventBus):
+    here, there = Recorder(), Recorder()
+
+    async with (
+        stage.consuming(here, delivery=Delivery.BROADCAST),
+        stage.consuming(there, bus=other_bus, delivery=Delivery.BROADCAST),
+    ):
+        version = 0
+        while not (here.handled and there.handled):
+            version += 1
+            await stage.publish("k", version)
+        await stage.publish("k", 1_000_001, 1_000_002)
+        await eventually(lambda: {here.versions[-1], there.versions[-1]} == {1_000_002}, "both get the last")
+
+    assert here.versions[-2:] == there.versions[-2:] == [1_000_001, 1_000_002]
+    assert here.versions == sorted(set(here.versions))
+
+
+async def test_a_broadcast_begins_with_what_comes_after_it(stage: Stage):
+    await stage.publish("k", *range(1, 50))
+    seen = Recorder()
+
+    async with stage.consuming(seen, delivery=Delivery.BROADCAST):
+        version = 100
+        while not seen.handled:
+            version += 1
+            await stage.publish("k", version)
+
+    assert seen.versions[0] > 100
+
+
+async def test_a_broadcast_passes_over_what_it_fails_on(stage: Stage):
+    seen = Recorder(poison={1_000_002})
+
+    async with stage.consuming(seen, delivery=Delivery.BROADCAST):
+        version = 0
+        while not seen.handled:
+            version += 1
+            await stage.publish("k", version)
+        await stage.publish("k", 1_000_001, 1_000_002, 1_000_003)
+        await eventually(lambda: seen.versions[-1] == 1_000_003, "the last arrives")
+
+    assert seen.versions[-2:] == [1_000_001, 1_000_003]
+
+
+async def test_the_depth_counts_what_is_published_and_not_acked(stage: Stage):
+    held = asyncio.Event()
+
+    async def hold(events: Sequence[Event]) -> None:
+        await held.wait()
+
+    async with stage.consuming(hold):
+        await stage.publish("k", 1, 2, 3)
+        while await stage.waiting() != 3:
+            await asyncio.sleep(0.005)
+        held.set()
+        await stage.acked()
+
+    assert await stage.waiting() == 0
+
+
+async def test_20000_events_arrive_once_and_in_order_at_a_group_of_two(stage: Stage, other_bus: EventBus):
+    here, there = Recorder(), Recorder()
+
+    async with stage.consuming(here), stage.consuming(there, bus=other_bus):
+        for start in range(0, 20_000, 500):
+            await stage.bus.publish([new_event(stage.topic, f"k{version % 100}", version) for version in range(start, start + 500)])
+        await eventually(lambda: len(here.handled) + len(there.handled) >= 20_000, "all arrive", 60)
+
+    assert sorted(here.versions + there.versions) == list(range(20_000))
+    for key in range(100):
+        for recorder in (here, there):
+            versions = recorder.of_key(f"k{key}")
+            assert versions == sorted(versions)
+
+
+async def _died(stage: Stage) -> None:
+    while not await stage.bus.dead_letters(stage.group):
+        await asyncio.sleep(0.005)
+
+
+async def _die_of_old_age(stage: Stage) -> None:
+    """Two dead letters, one of them 15 days old."""
+    old = new_event(stage.topic, "k", 1, occurred_at=datetime.now(UTC) - timedelta(days=15))
+    await stage.bus.publish([old, new_event(stage.topic, "k", 2)])
+    async with stage.consuming(Recorder(poison={1, 2})):
+        while len(await stage.bus.dead_letters(stage.group)) < 2:
+            await asyncio.sleep(0.005)
