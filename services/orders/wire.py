@@ -51,6 +51,7 @@ def counted_lines(order: Order, sign: int, lines: Iterable[Line]) -> list[orders
             order_id=order.order_id,
             line_number=line.line_number,
             sign=sign,
+            sku=line.sku,
             product_id=line.product_id,
             category_id=line.category_id,
             quantity=line.quantity,

@@ -294,6 +294,7 @@ class CountedLine(_message.Message):
     QUANTITY_FIELD_NUMBER: _builtins.int
     NET_AMOUNT_FIELD_NUMBER: _builtins.int
     PLACED_TIME_FIELD_NUMBER: _builtins.int
+    SKU_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     line_number: _builtins.int
     sign: _builtins.int
@@ -301,6 +302,8 @@ class CountedLine(_message.Message):
     product_id: _builtins.str
     category_id: _builtins.str
     quantity: _builtins.int
+    sku: _builtins.str
+    """Which variant of the product; what the cart takes out."""
     @_builtins.property
     def net_amount(self) -> _money_pb2.Money:
         """Without tax and shipping."""
@@ -320,10 +323,11 @@ class CountedLine(_message.Message):
         quantity: _builtins.int = ...,
         net_amount: _money_pb2.Money | None = ...,
         placed_time: _timestamp_pb2.Timestamp | None = ...,
+        sku: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["net_amount", b"net_amount", "placed_time", b"placed_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category_id", b"category_id", "line_number", b"line_number", "net_amount", b"net_amount", "order_id", b"order_id", "placed_time", b"placed_time", "product_id", b"product_id", "quantity", b"quantity", "sign", b"sign"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category_id", b"category_id", "line_number", b"line_number", "net_amount", b"net_amount", "order_id", b"order_id", "placed_time", b"placed_time", "product_id", b"product_id", "quantity", b"quantity", "sign", b"sign", "sku", b"sku"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

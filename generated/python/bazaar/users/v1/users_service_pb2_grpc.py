@@ -140,7 +140,10 @@ class UsersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RefreshSession(self, request, context):
-        """Exchanges a refresh token for new tokens; a token that is used twice ends its session.
+        """Exchanges a refresh token for new tokens; a token that is used again later ends its session.
+
+        A repeat within 10 seconds (a lost answer, two tabs at once) gets the refresh token that the first got.
+        Fails with UNAUTHENTICATED / REFRESH_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,7 +157,7 @@ class UsersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """Lists a user's open sessions, newest first.
+        """Lists a user's open sessions, newest first; at most 100.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

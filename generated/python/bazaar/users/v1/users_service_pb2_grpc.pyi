@@ -44,11 +44,15 @@ class UsersServiceStub:
     Fails with UNAUTHENTICATED / CREDENTIALS_INVALID, whether the email or the password is wrong.
     """
     RefreshSession: _grpc.UnaryUnaryMultiCallable[_users_service_pb2.RefreshSessionRequest, _users_service_pb2.RefreshSessionResponse]
-    """Exchanges a refresh token for new tokens; a token that is used twice ends its session."""
+    """Exchanges a refresh token for new tokens; a token that is used again later ends its session.
+
+    A repeat within 10 seconds (a lost answer, two tabs at once) gets the refresh token that the first got.
+    Fails with UNAUTHENTICATED / REFRESH_TOKEN_INVALID.
+    """
     Logout: _grpc.UnaryUnaryMultiCallable[_users_service_pb2.LogoutRequest, _users_service_pb2.LogoutResponse]
     """Ends the session of the call; its tokens are refused everywhere within a second."""
     ListSessions: _grpc.UnaryUnaryMultiCallable[_users_service_pb2.ListSessionsRequest, _users_service_pb2.ListSessionsResponse]
-    """Lists a user's open sessions, newest first."""
+    """Lists a user's open sessions, newest first; at most 100."""
     RevokeSession: _grpc.UnaryUnaryMultiCallable[_users_service_pb2.RevokeSessionRequest, _users_service_pb2.RevokeSessionResponse]
     """Ends a session; its tokens are refused everywhere within a second."""
     ListRevocations: _grpc.UnaryUnaryMultiCallable[_users_service_pb2.ListRevocationsRequest, _users_service_pb2.ListRevocationsResponse]
@@ -91,11 +95,15 @@ class UsersServiceAsyncStub(UsersServiceStub):
     Fails with UNAUTHENTICATED / CREDENTIALS_INVALID, whether the email or the password is wrong.
     """
     RefreshSession: _aio.UnaryUnaryMultiCallable[_users_service_pb2.RefreshSessionRequest, _users_service_pb2.RefreshSessionResponse]  # type: ignore[assignment]
-    """Exchanges a refresh token for new tokens; a token that is used twice ends its session."""
+    """Exchanges a refresh token for new tokens; a token that is used again later ends its session.
+
+    A repeat within 10 seconds (a lost answer, two tabs at once) gets the refresh token that the first got.
+    Fails with UNAUTHENTICATED / REFRESH_TOKEN_INVALID.
+    """
     Logout: _aio.UnaryUnaryMultiCallable[_users_service_pb2.LogoutRequest, _users_service_pb2.LogoutResponse]  # type: ignore[assignment]
     """Ends the session of the call; its tokens are refused everywhere within a second."""
     ListSessions: _aio.UnaryUnaryMultiCallable[_users_service_pb2.ListSessionsRequest, _users_service_pb2.ListSessionsResponse]  # type: ignore[assignment]
-    """Lists a user's open sessions, newest first."""
+    """Lists a user's open sessions, newest first; at most 100."""
     RevokeSession: _aio.UnaryUnaryMultiCallable[_users_service_pb2.RevokeSessionRequest, _users_service_pb2.RevokeSessionResponse]  # type: ignore[assignment]
     """Ends a session; its tokens are refused everywhere within a second."""
     ListRevocations: _aio.UnaryUnaryMultiCallable[_users_service_pb2.ListRevocationsRequest, _users_service_pb2.ListRevocationsResponse]  # type: ignore[assignment]
@@ -153,7 +161,11 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.RefreshSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_users_service_pb2.RefreshSessionResponse, _abc.Awaitable[_users_service_pb2.RefreshSessionResponse]]:
-        """Exchanges a refresh token for new tokens; a token that is used twice ends its session."""
+        """Exchanges a refresh token for new tokens; a token that is used again later ends its session.
+
+        A repeat within 10 seconds (a lost answer, two tabs at once) gets the refresh token that the first got.
+        Fails with UNAUTHENTICATED / REFRESH_TOKEN_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def Logout(
@@ -169,7 +181,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.ListSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_users_service_pb2.ListSessionsResponse, _abc.Awaitable[_users_service_pb2.ListSessionsResponse]]:
-        """Lists a user's open sessions, newest first."""
+        """Lists a user's open sessions, newest first; at most 100."""
 
     @_abc_1.abstractmethod
     def RevokeSession(
