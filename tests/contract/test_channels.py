@@ -23,6 +23,8 @@ from tests.contract.echo import Served, pb, served
 from tests.spans import recorded
 
 LIMIT = 4 * 1024 * 1024
+GRPC_TOLERANCE = 1.04
+"""Over a socket, grpc sends a timeout just below an earlier one of the connection as that earlier one (measured: up to 3 %)."""
 OTHER = contextvars.ContextVar("other", default="unset")
 
 
@@ -356,7 +358,7 @@ async def test_a_deadline_is_passed_on_and_reduced(echo: Served):
     async def ask_again(request: Any, context: Any) -> Any:
         seen.append(calls.current().remaining())
         if len(seen) < 2:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
             return await echo.stub("checkout").Echo(pb.EchoRequest(), timeout=60)
         return pb.EchoResponse()
 
@@ -366,8 +368,8 @@ async def test_a_deadline_is_passed_on_and_reduced(echo: Served):
 
     assert outer is not None
     assert inner is not None
-    assert outer <= 2.1  # gRPC rounds up
-    assert 1 < inner <= outer - 0.04
+    assert outer <= 2 * GRPC_TOLERANCE
+    assert 1 < inner <= 1.5 * GRPC_TOLERANCE
 
 
 async def test_a_call_without_any_deadline_gets_ten_seconds(echo: Served):
@@ -381,7 +383,7 @@ async def test_a_call_without_any_deadline_gets_ten_seconds(echo: Served):
     await echo.stub().Echo(pb.EchoRequest())
 
     assert seen[0] is not None
-    assert 9 < seen[0] <= 10.1
+    assert 9 < seen[0] <= 10 * GRPC_TOLERANCE
 
 
 async def test_the_user_is_passed_on_to_the_next_service(echo: Served):
