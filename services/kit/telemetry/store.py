@@ -66,13 +66,18 @@ def read_trace(directory: Path, trace_id: str) -> list[StoredSpan]:
 def read_traces(directory: Path, trace_ids: Iterable[str]) -> list[StoredSpan]:
     """The same for several traces at once, such as all of an order's."""
     wanted = set(trace_ids)
-    segments = list(_segments(directory))
-    near = [span for segment in segments for needle in wanted for line in _lines_with(segment, needle.encode()) if (span := _parse(line))]
+    near = [
+        span
+        for segment in _segments(directory)
+        for needle in wanted
+        for line in _lines_with(segment, needle.encode())
+        if (span := _parse(line))
+    ]
     own = [span for span in near if span.trace_id in wanted]
     linked = {trace for span in own for trace, _ in span.links} | {span.trace_id for span in near if span.trace_id not in wanted}
     spans = {(span.trace_id, span.span_id): span for span in own}
     if others := linked - wanted:
-        spans |= {(span.trace_id, span.span_id): span for segment in segments for span in _spans_of(segment, others)}
+        spans |= {(span.trace_id, span.span_id): span for segment in _segments(directory) for span in _spans_of(segment, others)}
     return sorted(spans.values(), key=lambda span: (span.start, span.span_id))
 
 
