@@ -457,9 +457,10 @@ async def test_20000_events_arrive_once_and_in_order_at_a_group_of_two(stage: St
             assert versions == sorted(versions)
 
 
-async def _died(stage: Stage) -> None:
-    while not await stage.bus.dead_letters(stage.group):
-        await asyncio.sleep(0.005)
+async def _died(stage: Stage, letters: int = 1) -> None:
+    async with asyncio.timeout(5):
+        while len(await stage.bus.dead_letters(stage.group)) < letters:
+            await asyncio.sleep(0.005)
 
 
 async def _die_of_old_age(stage: Stage) -> None:
@@ -467,5 +468,4 @@ async def _die_of_old_age(stage: Stage) -> None:
     old = new_event(stage.topic, "k", 1, occurred_at=datetime.now(UTC) - timedelta(days=15))
     await stage.bus.publish([old, new_event(stage.topic, "k", 2)])
     async with stage.consuming(Recorder(poison={1, 2})):
-        while len(await stage.bus.dead_letters(stage.group)) < 2:
-            await asyncio.sleep(0.005)
+        await _died(stage, letters=2)

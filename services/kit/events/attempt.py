@@ -40,7 +40,7 @@ async def _try_in_halves(handle: Handler, events: Sequence[Event], start: int, f
     try:
         await handle(events)
     except BaseException as error:
-        if _is_nobodys_fault(error):
+        if _is_cancelled(error) or is_away(error):
             raise
         if len(events) == 1:
             failed[start] = f"{type(error).__name__}: {error}"[:_ERROR_LENGTH]
@@ -50,14 +50,19 @@ async def _try_in_halves(handle: Handler, events: Sequence[Event], start: int, f
         await _try_in_halves(handle, events[half:], start + half, failed)
 
 
-def _is_nobodys_fault(error: BaseException) -> bool:
-    if isinstance(error, asyncio.CancelledError):
-        # Cancelled from outside, rather than by a call that the handler made.
-        task = asyncio.current_task()
-        return task is None or task.cancelling() > 0
+def is_away(error: BaseException) -> bool:
+    """Whether an error says that a dependency is away, so that no event is to blame."""
     if isinstance(error, grpc.aio.AioRpcError):
         return error.code() is grpc.StatusCode.UNAVAILABLE
-    return isinstance(error, Unavailable | ConnectionError) or not isinstance(error, Exception)
+    return isinstance(error, Unavailable | ConnectionError)
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    if isinstance(error, asyncio.CancelledError):
+        # By whoever runs the consumer, rather than by a call that the handler made.
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    return not isinstance(error, Exception)
 
 
 @contextmanager

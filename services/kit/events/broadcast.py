@@ -9,7 +9,7 @@ import structlog
 from psycopg.rows import tuple_row
 
 from services.kit.database import Database
-from services.kit.events.attempt import attempt
+from services.kit.events.attempt import attempt, is_away
 from services.kit.events.membership import Membership
 from services.kit.events.port import Event, Subscription
 from services.kit.events.progress import EVENT_COLUMNS, event_of
@@ -20,15 +20,15 @@ _HEADS = "SELECT id, head FROM partitions WHERE topic = %s"
 # A partition without a position was declared after the reader began: it is read from its first event.
 _NEXT = f"""
     WITH behind AS MATERIALIZED (
-        SELECT partitions.id, greatest(coalesce(seen.position, 0), floor) AS position
+        SELECT partitions.id, greatest(coalesce(seen.position, 0), floor) AS position, greatest(1, %(size)s / count(*) OVER ()) AS share
         FROM partitions LEFT JOIN unnest(%(partitions)s::int[], %(positions)s::bigint[]) AS seen (id, position) USING (id)
         WHERE topic = %(topic)s AND head > greatest(coalesce(seen.position, 0), floor)
         ORDER BY random() LIMIT %(size)s
-    ), share AS MATERIALIZED (SELECT greatest(1, %(size)s / count(*)) AS events FROM behind)
+    )
     SELECT behind.id, log.position, {EVENT_COLUMNS}
-    FROM behind CROSS JOIN share CROSS JOIN LATERAL (
+    FROM behind CROSS JOIN LATERAL (
         SELECT * FROM log WHERE log.partition_id = behind.id AND log.position > behind.position
-        ORDER BY log.position LIMIT share.events
+        ORDER BY log.position LIMIT behind.share
     ) AS log
     ORDER BY behind.id, log.position
 """
@@ -62,7 +62,7 @@ class BroadcastReader:
                 try:
                     await self._work()
                 except Exception as error:
-                    _log.warning("broadcast pauses", topic=self.topic, group=self._subscription.group, error=repr(error))
+                    _log.warning("broadcast pauses", topic=self.topic, group=self._subscription.group, exc_info=not is_away(error))
                     await asyncio.sleep(_PAUSE_SECONDS)
                     self.wake()
         finally:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from services.kit.database import Database
-from services.kit.events.attempt import attempt
+from services.kit.events.attempt import attempt, is_away
 from services.kit.events.membership import Membership
 from services.kit.events.port import Subscription
 from services.kit.events.progress import Entry, Progress
@@ -55,7 +55,7 @@ class GroupConsumer:
                     pause = _FIRST_PAUSE_SECONDS
                 except Exception as error:
                     # A consumer outlives whatever happens: the events are still there.
-                    _log.warning("consumer pauses", topic=self.topic, group=self.group, seconds=pause, error=repr(error))
+                    _log.warning("consumer pauses", topic=self.topic, group=self.group, seconds=pause, exc_info=not is_away(error))
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
                     self._has_work.set()

@@ -17,15 +17,15 @@ EVENT_COLUMNS = "event_id::text, key, type, subject, aggregate_version, payload,
 # At most `size` partitions take part, any of them, so that none starves; each gives its share of the batch.
 _NEXT = f"""
     WITH behind AS MATERIALIZED (
-        SELECT partition_id, epoch, head, greatest(position, floor) AS position
+        SELECT partition_id, epoch, head, greatest(position, floor) AS position, greatest(1, %(size)s / count(*) OVER ()) AS share
         FROM leases JOIN partitions ON partitions.id = partition_id
         WHERE group_name = %(group)s AND topic = %(topic)s AND owner = %(member)s AND head > greatest(position, floor)
         ORDER BY random() LIMIT %(size)s
-    ), share AS MATERIALIZED (SELECT greatest(1, %(size)s / count(*)) AS events FROM behind)
+    )
     SELECT behind.partition_id, epoch, head, log.position, {EVENT_COLUMNS}
-    FROM behind CROSS JOIN share CROSS JOIN LATERAL (
+    FROM behind CROSS JOIN LATERAL (
         SELECT * FROM log WHERE log.partition_id = behind.partition_id AND log.position > behind.position
-        ORDER BY log.position LIMIT share.events
+        ORDER BY log.position LIMIT behind.share
     ) AS log
     ORDER BY behind.partition_id, log.position
 """
