@@ -19,7 +19,7 @@ from services.kit.auth import Principal
 from services.kit.errors import DeadlineExceeded
 from services.kit.idempotency import RequestKey
 
-__all__ = ["Call", "Principal", "current", "enter", "find", "outlive_caller", "outliving", "request_key", "within"]
+__all__ = ["Call", "Principal", "beside", "current", "enter", "find", "outlive_caller", "outliving", "request_key", "within"]
 
 T = TypeVar("T")
 
@@ -127,6 +127,18 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+def beside(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Starts work that goes on beside the current call, and after it; a drain waits for it. A failure is logged."""
+    context = contextvars.copy_context()
+    if call := find():
+        context.run(enter, replace(call, deadline=None))
+    task = asyncio.get_running_loop().create_task(work, context=context)
+    _outliving.add(task)
+    task.add_done_callback(_outliving.discard)
+    task.add_done_callback(_report_failure)
+    return task
+
+
 def outliving() -> frozenset[asyncio.Task[Any]]:
     """The work of this process that outlives its callers and has not ended."""
     return frozenset(_outliving)
@@ -134,4 +146,4 @@ def outliving() -> frozenset[asyncio.Task[Any]]:
 
 def _report_failure(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        _log.error("work that outlived its caller failed", exc_info=error)
+        _log.error("work beside a call failed", exc_info=error)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from contextlib import aclosing, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
 
 from services.kit.auth import EDGE, Policy
-from services.kit.rpc.admission import Cap
+from services.kit.rpc.admission import Cap, OpenStreams
 from services.kit.rpc.calls import CALLER, TRACEPARENT, enter, within
 from services.kit.rpc.identity import IsRevoked, fold_idempotency_key, identified
 from services.kit.rpc.methods import facts_of
@@ -38,6 +38,7 @@ class Rules:
 
     policy: Policy
     is_revoked: IsRevoked
+    streams: OpenStreams = field(default_factory=OpenStreams)
 
 
 class Method:
@@ -57,6 +58,7 @@ class Method:
         self._grant = rules.policy.grant(path)
         self._timeout = _own_timeout(self._grant.timeout.total_seconds() if self._grant.timeout else None, handler)
         facts = facts_of(path)
+        self._streams = rules.streams if handler.response_streaming else nullcontext()
         self._check = validation_of(facts.request) if facts.request else None
         self._streams_requests = bool(handler.request_streaming)
         self._folds_key = facts.takes_request_id and not self._streams_requests
@@ -73,7 +75,7 @@ class Method:
             if caller == EDGE:
                 context.set_trailing_metadata(answer_to_edge(span))
             try:
-                with self._cap:
+                with self._cap, self._streams:
                     response = await self._admitted(request, context, metadata)
                 finish(span, _name_of(context.code()))
                 return response
