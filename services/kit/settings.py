@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
 
+    currency: str = "USD"
+    """The shop's own currency (ISO 4217): what prices and revenues are shown in unless a caller asks for another."""
+
     max_concurrent_calls: int = Field(default=1000, gt=0)
     """Unary calls that one service works on at once; more are answered RESOURCE_EXHAUSTED / OVERLOADED."""
 

@@ -32,7 +32,7 @@ class Ranking(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         METRIC_UNSPECIFIED: Ranking._Metric.ValueType  # 0
         ORDERS: Ranking._Metric.ValueType  # 1
-        """Order lines: an order counts once for each product in it."""
+        """Order lines: an order counts once for each SKU of the product in it."""
         UNITS: Ranking._Metric.ValueType  # 2
         REVENUE: Ranking._Metric.ValueType  # 3
         """Net amounts without tax and shipping, in one currency."""
@@ -42,7 +42,7 @@ class Ranking(_message.Message):
 
     METRIC_UNSPECIFIED: Ranking.Metric.ValueType  # 0
     ORDERS: Ranking.Metric.ValueType  # 1
-    """Order lines: an order counts once for each product in it."""
+    """Order lines: an order counts once for each SKU of the product in it."""
     UNITS: Ranking.Metric.ValueType  # 2
     REVENUE: Ranking.Metric.ValueType  # 3
     """Net amounts without tax and shipping, in one currency."""

@@ -68,7 +68,7 @@ class QueryTopProductsResponse(_message.Message):
     def products(self) -> _containers.RepeatedCompositeFieldContainer[_ranking_pb2.RankedProduct]: ...
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """Every order confirmed and published before this moment is counted."""
+        """When this was read from the ranking; an order shows up in it about a second after it is confirmed."""
 
     def __init__(
         self,
