@@ -1,13 +1,16 @@
 """Spans of calls between services, and whether the edge's spans of the same trace are kept.
 
-Envoy begins a trace for every request and marks it as recorded, since it knows no budget. The worker that answers decides instead:
+Envoy begins a trace for every request. With BAZAAR_TRACE_SAMPLING set it samples by that ratio itself (`random_sampling`), and the
+workers follow its flag. Unset, it knows no budget, marks every trace as recorded, and the worker that answers decides instead:
 
 1. `server_span` takes a call from the edge as the beginning of a trace: the sampler decides, whatever the edge's flag says. Calls from
    other services follow their `traceparent`.
 2. The worker tells the edge by the trailing metadata of its answer (`answer_to_edge`): `x-bazaar-sampled: 1` or `0`.
-3. The edge tags its span with it (`bazaar.sampled`, from `%TRAILER(x-bazaar-sampled)%`).
-4. `collector` drops the edge's spans that are tagged 0. For those without a tag (answered by the edge itself) it asks a sampler of
-   its own.
+3. The edge tags its span with it, in its connection manager's `tracing.custom_tags`:
+   `{tag: bazaar.sampled, value: "%TRAILER(x-bazaar-sampled)%%RESP(x-bazaar-sampled)%"}` (an error without a body arrives as headers;
+   what is missing adds nothing).
+4. `collector` drops the edge's spans that are tagged 0. For those without an answer (the edge said 401, 404 or 429 by itself) it asks
+   a sampler of its own.
 
 Names follow the RPC semantic conventions (release candidate): https://opentelemetry.io/docs/specs/semconv/rpc/
 """

@@ -8,6 +8,7 @@ worker up); a sampler of the collector's own keeps those within bounds.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -23,22 +24,10 @@ from services.kit.telemetry.segments import SegmentWriter, encode, link_text
 
 SERVICE_NAME = "opentelemetry.proto.collector.trace.v1.TraceService"
 
-_KEPT = frozenset(
-    {
-        "http.method",
-        "http.request.method",
-        "http.status_code",
-        "http.response.status_code",
-        "response_flags",
-        "upstream_cluster",
-        "upstream_cluster.name",
-        "grpc.status_code",
-        "grpc.authority",
-        "guid:x-request-id",
-        "error",
-    }
-)
-"""Envoy's tags that are kept. Its others hold addresses and whole URLs, query strings included: personal, or near it."""
+_KEPT = frozenset({"http.method", "http.status_code", "response_flags", "upstream_cluster.name", "grpc.status_code", "guid:x-request-id"})
+"""Envoy's tags that are kept. Its others hold addresses, agents and whole URLs, query strings included: personal, or near it."""
+
+_METHOD = re.compile(r"/[\w.]+/\w+")
 
 
 class Collector(TraceServiceServicer):
@@ -70,7 +59,7 @@ class Collector(TraceServiceServicer):
 
     def _is_kept(self, span: Span, attributes: dict[str, Any], kept: dict[bytes, bool]) -> bool:
         tag = attributes.get(SAMPLED_TAG)
-        if tag in ("0", "1"):
+        if tag:
             kept[span.trace_id] = tag == "1"
         elif span.trace_id not in kept:
             kept[span.trace_id] = self._sampler(int.from_bytes(span.trace_id, "big"))
@@ -82,7 +71,7 @@ def _line(span: Span, attributes: dict[str, Any], service: str) -> bytes:
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
         parent_id=span.parent_span_id.hex(),
-        name=_name(span),
+        name=_name(span, attributes),
         kind=Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
         service=service,
         process="envoy",
@@ -94,16 +83,17 @@ def _line(span: Span, attributes: dict[str, Any], service: str) -> bytes:
     )
 
 
-def _name(span: Span) -> str:
-    """Envoy names a span by its operation, which may carry a path with ids in it; the query string never belongs there."""
-    return span.name.partition("?")[0] or "request"
+def _name(span: Span, attributes: dict[str, Any]) -> str:
+    """The method that the edge called; otherwise the HTTP method alone, since paths hold ids and query strings anything."""
+    path = str(attributes.get("grpc.path", ""))
+    return path[1:] if _METHOD.fullmatch(path) else str(attributes.get("http.method") or span.name)
 
 
 def _error(span: Span, attributes: dict[str, Any]) -> str:
-    if span.status.code != Status.STATUS_CODE_ERROR and attributes.get("error") != "true":
-        return ""
-    status = attributes.get("http.response.status_code") or attributes.get("http.status_code") or ""
-    return f"HTTP {status}" if status else "error"
+    status = str(attributes.get("http.status_code", ""))
+    if span.status.code == Status.STATUS_CODE_ERROR or attributes.get("error") == "true" or status.startswith("5"):
+        return f"HTTP {status}" if status else "error"
+    return ""
 
 
 def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:

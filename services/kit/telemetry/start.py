@@ -24,4 +24,6 @@ def collector(settings: Settings) -> Collector | None:
     """The servicer for Envoy's spans; None when no traces are kept."""
     if settings.trace_dir is None:
         return None
-    return Collector(SegmentWriter(settings.trace_dir, f"edge-{settings.process}"), sampler_from(settings.trace_sampling))
+    # With a ratio set the edge has applied it already.
+    sampler = sampler_from("all" if settings.trace_sampling else "")
+    return Collector(SegmentWriter(settings.trace_dir, f"edge-{settings.process}"), sampler)

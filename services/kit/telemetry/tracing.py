@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import INVALID_SPAN, INVALID_SPAN_CONTEXT, Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
-from services.kit.telemetry.sampling import Sampler, sampler_from
+from services.kit.telemetry.sampling import RatioSampler, Sampler, sampler_from
 from services.kit.telemetry.spans import Span, UnsampledSpan
 
 __all__ = [
@@ -212,7 +212,9 @@ def _start(
 
 
 def decided_here(edge: SpanContext) -> SpanContext:
-    """The edge's context with this process's own decision whether to record: the edge marks every trace as recorded."""
+    """The edge's context with this process's own decision whether to record, unless a ratio is set: that one the edge has applied."""
+    if _recorder is not None and isinstance(_recorder.sampler, RatioSampler):
+        return edge
     sampled = _recorder is not None and _recorder.sampler(edge.trace_id)
     return SpanContext(edge.trace_id, edge.span_id, True, _SAMPLED if sampled else _NOT_SAMPLED)
 

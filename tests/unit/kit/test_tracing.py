@@ -12,6 +12,7 @@ from tests.spans import recorded
 
 SAMPLED = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
 UNSAMPLED = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-00"
+EDGE_BEYOND_RATIO = "00-" + "ff" * 16 + "-" + "cd" * 8 + "-01"
 LOW_TRACE, HIGH_TRACE = 1, (1 << 64) - 1
 
 
@@ -197,9 +198,20 @@ def test_a_sampling_that_means_nothing_is_refused(wrong: str):
         sampler_from(wrong)
 
 
-def test_a_call_from_the_edge_is_decided_here_whatever_its_flag_says():
-    with recorded(sampling="0"), calls.server_span("/a.B/C", traceparent=SAMPLED, caller="edge", service="cart") as span:
-        assert calls.answer_to_edge(span) == (("x-bazaar-sampled", "0"),)
+def test_without_a_ratio_a_call_from_the_edge_is_decided_by_the_budget():
+    with recorded(sampling=""):
+        answers = []
+        for _ in range(51):
+            with calls.server_span("/a.B/C", traceparent=EDGE_BEYOND_RATIO, caller="edge", service="cart") as span:
+                answers += calls.answer_to_edge(span)
+
+    assert (answers[0], answers[-1]) == (("x-bazaar-sampled", "1"), ("x-bazaar-sampled", "0"))
+
+
+@pytest.mark.parametrize(("traceparent", "answer"), [(SAMPLED, "1"), (UNSAMPLED, "0")])
+def test_with_a_ratio_a_call_from_the_edge_follows_its_flag(traceparent: str, answer: str):
+    with recorded(sampling="0.5"), calls.server_span("/a.B/C", traceparent=traceparent, caller="edge", service="cart") as span:
+        assert calls.answer_to_edge(span) == (("x-bazaar-sampled", answer),)
 
 
 def test_a_call_from_the_edge_stays_in_its_trace():
