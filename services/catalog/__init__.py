@@ -1,0 +1,32 @@
+"""Products, their variants, and the categories they stand in."""
+
+from __future__ import annotations
+
+from bazaar.catalog.v1 import catalog_service_pb2_grpc
+from bazaar.pricing.v1 import pricing_service_pb2_grpc
+from services.catalog.categories import CategoryStore
+from services.catalog.service import CatalogServicer
+from services.catalog.store import ProductStore
+from services.kit.paging import PageTokens
+from services.kit.service import Parts, Service, ServiceKit
+
+DATABASE = "bazaar_catalog"
+
+
+def _build(kit: ServiceKit) -> Parts:
+    categories = CategoryStore(kit.mongo[DATABASE])
+    products = ProductStore(kit.mongo[DATABASE], categories, kit.clock)
+
+    async def prepare() -> None:
+        await products.prepare()
+        await categories.prepare()
+
+    pricing: pricing_service_pb2_grpc.PricingServiceAsyncStub = pricing_service_pb2_grpc.PricingServiceStub(kit.channel("pricing"))
+    servicer = CatalogServicer(products, categories, pricing, PageTokens(kit.secrets), kit.clock)
+    return Parts(
+        servicers=[(catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server, servicer)],
+        start=prepare,
+    )
+
+
+SERVICE = Service("catalog", _build)
