@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,41 +10,8 @@ import pytest
 from services.kit.errors import Unavailable
 from services.kit.events import event_bus
 from services.kit.events.port import Delivery, Event, EventBus, ReplayTooOld, Topic, TopicChanged, UndeclaredTopic
-from services.kit.events.postgres_bus import MIGRATIONS
 from services.kit.ids import uuid7
-from services.kit.migrations import migrate
 from tests.contract.event_fixtures import Recorder, Stage, eventually, new_event, stage_on
-
-RETRY_DELAYS = [timedelta(milliseconds=10), timedelta(milliseconds=20)]
-
-
-@pytest.fixture(scope="module", params=["postgres"])
-async def address(module_database_url: str) -> str:
-    """The bus's address, ready for use."""
-    await migrate(module_database_url, [("events", MIGRATIONS)])
-    return module_database_url
-
-
-@pytest.fixture
-async def bus(address: str) -> AsyncIterator[EventBus]:
-    bus = event_bus(address, retry_delays=RETRY_DELAYS)
-    await bus.open()
-    yield bus
-    await bus.close()
-
-
-@pytest.fixture
-async def other_bus(address: str) -> AsyncIterator[EventBus]:
-    """A second member, as another process would be."""
-    bus = event_bus(address, retry_delays=RETRY_DELAYS)
-    await bus.open()
-    yield bus
-    await bus.close()
-
-
-@pytest.fixture
-async def stage(bus: EventBus) -> Stage:
-    return await stage_on(bus)
 
 
 async def test_an_event_arrives_as_it_was_published(stage: Stage):
@@ -260,8 +227,8 @@ async def test_a_dead_letter_is_no_backlog(stage: Stage):
     assert sum(part.waiting + part.retrying for part in await stage.bus.depth(stage.group)) == 0
 
 
-async def test_a_failed_event_counts_as_retrying(address: str):
-    bus = event_bus(address, retry_delays=[timedelta(hours=1)])
+async def test_a_failed_event_counts_as_retrying(bus_address: str):
+    bus = event_bus(bus_address, retry_delays=[timedelta(hours=1)])
     await bus.open()
     stage = await stage_on(bus)
     await stage.publish("k", 1, 2)

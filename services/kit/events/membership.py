@@ -1,6 +1,6 @@
 """A process's heartbeat: one connection that listens for wake-ups, says that the process lives, and sees to its fair share of partitions.
 
-Every half second, and whenever a group changes anywhere, it looks at all of this process's groups in three statements. That look is also
+Every 0.4 seconds, and whenever a group changes anywhere, it looks at all of this process's groups in three statements. That look is also
 the slow poll: it wakes consumers that are behind, should a notification have been lost.
 """
 
@@ -22,7 +22,7 @@ from services.kit.errors import Unavailable
 from services.kit.events.leases import Leases, Standing
 from services.kit.events.log import GROUPS, PUBLISHED, notify
 
-BEAT_SECONDS = 0.5
+BEAT_SECONDS = 0.4
 _RECONNECT_SECONDS = 0.25
 
 _log = structlog.get_logger(__name__)

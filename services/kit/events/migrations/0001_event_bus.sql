@@ -35,7 +35,7 @@ CREATE TABLE log (
     PRIMARY KEY (partition_id, position, published_at)
 ) PARTITION BY RANGE (published_at);
 
--- A process that consumes, alive until expires_at. Not logged: after a crash of the server every living process says so again within half a
+-- A process that consumes, alive until expires_at. Not logged: after a crash of the server every living process says so again within a
 -- second, and no lease is trusted without its member.
 CREATE UNLOGGED TABLE members (
     id uuid PRIMARY KEY,

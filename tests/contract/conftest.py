@@ -1,0 +1,43 @@
+"""The engines that the contracts are run on."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from services.kit.events import event_bus
+from services.kit.events.port import EventBus
+from services.kit.events.postgres_bus import MIGRATIONS
+from services.kit.migrations import migrate
+from tests.contract.event_fixtures import Stage, stage_on
+
+RETRY_DELAYS = [timedelta(milliseconds=10), timedelta(milliseconds=20)]
+
+
+@pytest.fixture(scope="module", params=["postgres"])
+async def bus_address(module_database_url: str) -> str:
+    """The bus's address, ready for use."""
+    await migrate(module_database_url, [("events", MIGRATIONS)])
+    return module_database_url
+
+
+@pytest.fixture
+async def bus(bus_address: str) -> AsyncIterator[EventBus]:
+    bus = event_bus(bus_address, retry_delays=RETRY_DELAYS)
+    await bus.open()
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+async def other_bus(bus_address: str) -> AsyncIterator[EventBus]:
+    """A second member, as another process would be."""
+    bus = event_bus(bus_address, retry_delays=RETRY_DELAYS)
+    await bus.open()
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+async def stage(bus: EventBus) -> Stage:
+    return await stage_on(bus)
