@@ -27,13 +27,15 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62\x61zaar/users/v1/users.proto\x12\x0f\x62\x61zaar.users.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\x01\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x13\n\x05\x65mail\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\nfirst_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\tlast_name\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x13\n\x05roles\x18\x05 \x03(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\xce\x02\n\x07\x41\x64\x64ress\x12\x18\n\naddress_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x05line1\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x17\n\x05line2\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x17\n\x04\x63ity\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\x16\n\x05state\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x18\n\x07pincode\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x14\x12\"\n\x07\x63ountry\x18\x07 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{2}$\x12\x35\n\x04type\x18\x08 \x01(\x0e\x32\x1d.bazaar.users.v1.Address.TypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x12\n\nis_default\x18\t \x01(\x08\";\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x08\n\x04HOME\x10\x01\x12\x08\n\x04WORK\x10\x02\x12\t\n\x05OTHER\x10\x03\"\xad\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_refresh_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nuser_agent\x18\x04 \x01(\t\x12\x12\n\nis_current\x18\x05 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62\x61zaar/users/v1/users.proto\x12\x0f\x62\x61zaar.users.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x01\n\x04User\x12\x1c\n\x07user_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x13\n\x05\x65mail\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\nfirst_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\tlast_name\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x13\n\x05roles\x18\x05 \x03(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\xd9\x02\n\x07\x41\x64\x64ress\x12#\n\naddress_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x19\n\x05line1\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x17\n\x05line2\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x17\n\x04\x63ity\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\x16\n\x05state\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x18\n\x07pincode\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x14\x12\"\n\x07\x63ountry\x18\x07 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{2}$\x12\x35\n\x04type\x18\x08 \x01(\x0e\x32\x1d.bazaar.users.v1.Address.TypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x12\n\nis_default\x18\t \x01(\x08\";\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x08\n\x04HOME\x10\x01\x12\x08\n\x04WORK\x10\x02\x12\t\n\x05OTHER\x10\x03\"\xad\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_refresh_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nuser_agent\x18\x04 \x01(\t\x12\x12\n\nis_current\x18\x05 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bazaar.users.v1.users_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_USER'].fields_by_name['user_id']._loaded_options = None
+  _globals['_USER'].fields_by_name['user_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_USER'].fields_by_name['email']._loaded_options = None
   _globals['_USER'].fields_by_name['email']._serialized_options = b'\342A\001\003'
   _globals['_USER'].fields_by_name['first_name']._loaded_options = None
@@ -47,7 +49,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USER'].fields_by_name['etag']._loaded_options = None
   _globals['_USER'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_ADDRESS'].fields_by_name['address_id']._loaded_options = None
-  _globals['_ADDRESS'].fields_by_name['address_id']._serialized_options = b'\342A\001\003'
+  _globals['_ADDRESS'].fields_by_name['address_id']._serialized_options = b'\342A\001\003\272H\010r\003\260\001\001\330\001\001'
   _globals['_ADDRESS'].fields_by_name['line1']._loaded_options = None
   _globals['_ADDRESS'].fields_by_name['line1']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
   _globals['_ADDRESS'].fields_by_name['line2']._loaded_options = None
@@ -63,11 +65,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADDRESS'].fields_by_name['type']._loaded_options = None
   _globals['_ADDRESS'].fields_by_name['type']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_USER']._serialized_start=144
-  _globals['_USER']._serialized_end=344
-  _globals['_ADDRESS']._serialized_start=347
-  _globals['_ADDRESS']._serialized_end=681
-  _globals['_ADDRESS_TYPE']._serialized_start=622
-  _globals['_ADDRESS_TYPE']._serialized_end=681
-  _globals['_SESSION']._serialized_start=684
-  _globals['_SESSION']._serialized_end=857
+  _globals['_USER']._serialized_end=357
+  _globals['_ADDRESS']._serialized_start=360
+  _globals['_ADDRESS']._serialized_end=705
+  _globals['_ADDRESS_TYPE']._serialized_start=646
+  _globals['_ADDRESS_TYPE']._serialized_end=705
+  _globals['_SESSION']._serialized_start=708
+  _globals['_SESSION']._serialized_end=881
 # @@protoc_insertion_point(module_scope)

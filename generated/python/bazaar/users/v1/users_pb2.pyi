@@ -113,7 +113,7 @@ class Address(_message.Message):
     type: Global___Address.Type.ValueType
     """HOME when unset."""
     is_default: _builtins.bool
-    """At most one address of a user is the default one; the first always is."""
+    """Exactly one address of a user is the default one: the first, until another is made it. False on the default one changes nothing."""
     def __init__(
         self,
         *,
