@@ -112,13 +112,15 @@ class InventoryServiceServicer:
 
     def ReceiveStock(self, request, context):
         """Books units that came in.
+
+        Fails with FAILED_PRECONDITION / STOCK_ABOVE_LIMIT when a warehouse would hold over 10^15 units.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchReceiveStock(self, request, context):
-        """Books what came in for up to 1,000 SKUs: all or none.
+        """Books what came in for up to 1,000 SKUs: all or none. Answers one balance a SKU, in the order the SKUs are first named.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,15 +175,17 @@ class InventoryServiceServicer:
     def Reserve(self, request, context):
         """Reserves every line or none.
 
-        Quantities of the same SKU are added up first. Idempotent by `order_id`: a repeat returns the reservation already made.
-        Fails with FAILED_PRECONDITION / OUT_OF_STOCK, naming the SKU and what is left of it.
+        Quantities of the same SKU are added up first. Idempotent by `order_id`: a repeat returns the reservation already made, and takes the
+        stock again where it has expired.
+        Fails with FAILED_PRECONDITION / OUT_OF_STOCK, naming the SKU and what is left of it; RESERVATION_ENDED once released or returned;
+        INVALID_ARGUMENT / RESERVATION_DIFFERS when the order has reserved other lines.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExtendReservation(self, request, context):
-        """Holds a reservation for longer.
+        """Holds a reservation for longer, never for less; a committed one stays as it is.
 
         Fails with FAILED_PRECONDITION / RESERVATION_ENDED once it is released or returned, OUT_OF_STOCK when it expired and the stock is gone.
         """
@@ -210,7 +214,7 @@ class InventoryServiceServicer:
     def ReturnReservation(self, request, context):
         """Puts committed stock back on hand, into the warehouses it came from.
 
-        Idempotent. Releases instead what is held only.
+        Idempotent. What isn't committed is released instead, as by ReleaseReservation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

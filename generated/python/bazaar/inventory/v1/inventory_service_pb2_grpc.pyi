@@ -37,9 +37,12 @@ class InventoryServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> InventoryServiceAsyncStub: ...
     ReceiveStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ReceiveStockRequest, _inventory_service_pb2.ReceiveStockResponse]
-    """Books units that came in."""
+    """Books units that came in.
+
+    Fails with FAILED_PRECONDITION / STOCK_ABOVE_LIMIT when a warehouse would hold over 10^15 units.
+    """
     BatchReceiveStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchReceiveStockRequest, _inventory_service_pb2.BatchReceiveStockResponse]
-    """Books what came in for up to 1,000 SKUs: all or none."""
+    """Books what came in for up to 1,000 SKUs: all or none. Answers one balance a SKU, in the order the SKUs are first named."""
     AdjustStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.AdjustStockRequest, _inventory_service_pb2.AdjustStockResponse]
     """Corrects what is on hand after a count, a breakage, a find.
 
@@ -61,11 +64,13 @@ class InventoryServiceStub:
     Reserve: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ReserveRequest, _inventory_service_pb2.ReserveResponse]
     """Reserves every line or none.
 
-    Quantities of the same SKU are added up first. Idempotent by `order_id`: a repeat returns the reservation already made.
-    Fails with FAILED_PRECONDITION / OUT_OF_STOCK, naming the SKU and what is left of it.
+    Quantities of the same SKU are added up first. Idempotent by `order_id`: a repeat returns the reservation already made, and takes the
+    stock again where it has expired.
+    Fails with FAILED_PRECONDITION / OUT_OF_STOCK, naming the SKU and what is left of it; RESERVATION_ENDED once released or returned;
+    INVALID_ARGUMENT / RESERVATION_DIFFERS when the order has reserved other lines.
     """
     ExtendReservation: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ExtendReservationRequest, _inventory_service_pb2.ExtendReservationResponse]
-    """Holds a reservation for longer.
+    """Holds a reservation for longer, never for less; a committed one stays as it is.
 
     Fails with FAILED_PRECONDITION / RESERVATION_ENDED once it is released or returned, OUT_OF_STOCK when it expired and the stock is gone.
     """
@@ -82,7 +87,7 @@ class InventoryServiceStub:
     ReturnReservation: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ReturnReservationRequest, _inventory_service_pb2.ReturnReservationResponse]
     """Puts committed stock back on hand, into the warehouses it came from.
 
-    Idempotent. Releases instead what is held only.
+    Idempotent. What isn't committed is released instead, as by ReleaseReservation.
     """
 
 @_typing.type_check_only
@@ -94,9 +99,12 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReceiveStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ReceiveStockRequest, _inventory_service_pb2.ReceiveStockResponse]  # type: ignore[assignment]
-    """Books units that came in."""
+    """Books units that came in.
+
+    Fails with FAILED_PRECONDITION / STOCK_ABOVE_LIMIT when a warehouse would hold over 10^15 units.
+    """
     BatchReceiveStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.BatchReceiveStockRequest, _inventory_service_pb2.BatchReceiveStockResponse]  # type: ignore[assignment]
-    """Books what came in for up to 1,000 SKUs: all or none."""
+    """Books what came in for up to 1,000 SKUs: all or none. Answers one balance a SKU, in the order the SKUs are first named."""
     AdjustStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.AdjustStockRequest, _inventory_service_pb2.AdjustStockResponse]  # type: ignore[assignment]
     """Corrects what is on hand after a count, a breakage, a find.
 
@@ -118,11 +126,13 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     Reserve: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ReserveRequest, _inventory_service_pb2.ReserveResponse]  # type: ignore[assignment]
     """Reserves every line or none.
 
-    Quantities of the same SKU are added up first. Idempotent by `order_id`: a repeat returns the reservation already made.
-    Fails with FAILED_PRECONDITION / OUT_OF_STOCK, naming the SKU and what is left of it.
+    Quantities of the same SKU are added up first. Idempotent by `order_id`: a repeat returns the reservation already made, and takes the
+    stock again where it has expired.
+    Fails with FAILED_PRECONDITION / OUT_OF_STOCK, naming the SKU and what is left of it; RESERVATION_ENDED once released or returned;
+    INVALID_ARGUMENT / RESERVATION_DIFFERS when the order has reserved other lines.
     """
     ExtendReservation: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ExtendReservationRequest, _inventory_service_pb2.ExtendReservationResponse]  # type: ignore[assignment]
-    """Holds a reservation for longer.
+    """Holds a reservation for longer, never for less; a committed one stays as it is.
 
     Fails with FAILED_PRECONDITION / RESERVATION_ENDED once it is released or returned, OUT_OF_STOCK when it expired and the stock is gone.
     """
@@ -139,7 +149,7 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     ReturnReservation: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ReturnReservationRequest, _inventory_service_pb2.ReturnReservationResponse]  # type: ignore[assignment]
     """Puts committed stock back on hand, into the warehouses it came from.
 
-    Idempotent. Releases instead what is held only.
+    Idempotent. What isn't committed is released instead, as by ReleaseReservation.
     """
 
 class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -154,7 +164,10 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_service_pb2.ReceiveStockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_service_pb2.ReceiveStockResponse, _abc.Awaitable[_inventory_service_pb2.ReceiveStockResponse]]:
-        """Books units that came in."""
+        """Books units that came in.
+
+        Fails with FAILED_PRECONDITION / STOCK_ABOVE_LIMIT when a warehouse would hold over 10^15 units.
+        """
 
     @_abc_1.abstractmethod
     def BatchReceiveStock(
@@ -162,7 +175,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_service_pb2.BatchReceiveStockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_service_pb2.BatchReceiveStockResponse, _abc.Awaitable[_inventory_service_pb2.BatchReceiveStockResponse]]:
-        """Books what came in for up to 1,000 SKUs: all or none."""
+        """Books what came in for up to 1,000 SKUs: all or none. Answers one balance a SKU, in the order the SKUs are first named."""
 
     @_abc_1.abstractmethod
     def AdjustStock(
@@ -226,8 +239,10 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_inventory_service_pb2.ReserveResponse, _abc.Awaitable[_inventory_service_pb2.ReserveResponse]]:
         """Reserves every line or none.
 
-        Quantities of the same SKU are added up first. Idempotent by `order_id`: a repeat returns the reservation already made.
-        Fails with FAILED_PRECONDITION / OUT_OF_STOCK, naming the SKU and what is left of it.
+        Quantities of the same SKU are added up first. Idempotent by `order_id`: a repeat returns the reservation already made, and takes the
+        stock again where it has expired.
+        Fails with FAILED_PRECONDITION / OUT_OF_STOCK, naming the SKU and what is left of it; RESERVATION_ENDED once released or returned;
+        INVALID_ARGUMENT / RESERVATION_DIFFERS when the order has reserved other lines.
         """
 
     @_abc_1.abstractmethod
@@ -236,7 +251,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_service_pb2.ExtendReservationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_service_pb2.ExtendReservationResponse, _abc.Awaitable[_inventory_service_pb2.ExtendReservationResponse]]:
-        """Holds a reservation for longer.
+        """Holds a reservation for longer, never for less; a committed one stays as it is.
 
         Fails with FAILED_PRECONDITION / RESERVATION_ENDED once it is released or returned, OUT_OF_STOCK when it expired and the stock is gone.
         """
@@ -271,7 +286,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_inventory_service_pb2.ReturnReservationResponse, _abc.Awaitable[_inventory_service_pb2.ReturnReservationResponse]]:
         """Puts committed stock back on hand, into the warehouses it came from.
 
-        Idempotent. Releases instead what is held only.
+        Idempotent. What isn't committed is released instead, as by ReleaseReservation.
         """
 
 def add_InventoryServiceServicer_to_server(servicer: InventoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -71,7 +71,7 @@ class PaymentsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPayment(self, request, context):
-        """Returns the payment of an order.
+        """Returns the payment of an order. Fails with NOT_FOUND / PAYMENT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -81,6 +81,7 @@ class PaymentsServiceServicer:
         """Gives a payment up before money moves.
 
         Idempotent, and final: an order that has no payment yet can't get one afterwards.
+        Fails with FAILED_PRECONDITION / PAYMENT_STATE_ILLEGAL once money has moved.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

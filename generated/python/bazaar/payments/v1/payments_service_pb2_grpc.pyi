@@ -39,11 +39,12 @@ class PaymentsServiceStub:
     Idempotent by `order_id`. Fails with INVALID_ARGUMENT / PAYMENT_METHOD_UNSUPPORTED, PAYMENT_DIFFERS, or FAILED_PRECONDITION / PAYMENT_STATE_ILLEGAL once voided.
     """
     GetPayment: _grpc.UnaryUnaryMultiCallable[_payments_service_pb2.GetPaymentRequest, _payments_service_pb2.GetPaymentResponse]
-    """Returns the payment of an order."""
+    """Returns the payment of an order. Fails with NOT_FOUND / PAYMENT_NOT_FOUND."""
     VoidPayment: _grpc.UnaryUnaryMultiCallable[_payments_service_pb2.VoidPaymentRequest, _payments_service_pb2.VoidPaymentResponse]
     """Gives a payment up before money moves.
 
     Idempotent, and final: an order that has no payment yet can't get one afterwards.
+    Fails with FAILED_PRECONDITION / PAYMENT_STATE_ILLEGAL once money has moved.
     """
     ListMethods: _grpc.UnaryUnaryMultiCallable[_payments_service_pb2.ListMethodsRequest, _payments_service_pb2.ListMethodsResponse]
     """Tells which payment methods the shop takes now."""
@@ -59,11 +60,12 @@ class PaymentsServiceAsyncStub(PaymentsServiceStub):
     Idempotent by `order_id`. Fails with INVALID_ARGUMENT / PAYMENT_METHOD_UNSUPPORTED, PAYMENT_DIFFERS, or FAILED_PRECONDITION / PAYMENT_STATE_ILLEGAL once voided.
     """
     GetPayment: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.GetPaymentRequest, _payments_service_pb2.GetPaymentResponse]  # type: ignore[assignment]
-    """Returns the payment of an order."""
+    """Returns the payment of an order. Fails with NOT_FOUND / PAYMENT_NOT_FOUND."""
     VoidPayment: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.VoidPaymentRequest, _payments_service_pb2.VoidPaymentResponse]  # type: ignore[assignment]
     """Gives a payment up before money moves.
 
     Idempotent, and final: an order that has no payment yet can't get one afterwards.
+    Fails with FAILED_PRECONDITION / PAYMENT_STATE_ILLEGAL once money has moved.
     """
     ListMethods: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.ListMethodsRequest, _payments_service_pb2.ListMethodsResponse]  # type: ignore[assignment]
     """Tells which payment methods the shop takes now."""
@@ -88,7 +90,7 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payments_service_pb2.GetPaymentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_payments_service_pb2.GetPaymentResponse, _abc.Awaitable[_payments_service_pb2.GetPaymentResponse]]:
-        """Returns the payment of an order."""
+        """Returns the payment of an order. Fails with NOT_FOUND / PAYMENT_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def VoidPayment(
@@ -99,6 +101,7 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives a payment up before money moves.
 
         Idempotent, and final: an order that has no payment yet can't get one afterwards.
+        Fails with FAILED_PRECONDITION / PAYMENT_STATE_ILLEGAL once money has moved.
         """
 
     @_abc_1.abstractmethod

@@ -95,6 +95,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT. The order's reservation holds other lines. Example: {"order_id": "0197f3c2-…"}"""
     STOCK_BELOW_ZERO: _ErrorReason.ValueType  # 304
     """FAILED_PRECONDITION. The adjustment would take more than is available. Example: {"sku": "p-1", "available": "2"}"""
+    STOCK_ABOVE_LIMIT: _ErrorReason.ValueType  # 305
+    """FAILED_PRECONDITION. A warehouse counts at most 10^15 units of a SKU. Example: {"sku": "p-1", "limit": "1000000000000000"}"""
     CART_NOT_FOUND: _ErrorReason.ValueType  # 400
     """NOT_FOUND. No such cart of this user. Example: {"cart_id": "0197f3c2-…"}"""
     CART_EMPTY: _ErrorReason.ValueType  # 401
@@ -219,6 +221,8 @@ RESERVATION_DIFFERS: ErrorReason.ValueType  # 303
 """INVALID_ARGUMENT. The order's reservation holds other lines. Example: {"order_id": "0197f3c2-…"}"""
 STOCK_BELOW_ZERO: ErrorReason.ValueType  # 304
 """FAILED_PRECONDITION. The adjustment would take more than is available. Example: {"sku": "p-1", "available": "2"}"""
+STOCK_ABOVE_LIMIT: ErrorReason.ValueType  # 305
+"""FAILED_PRECONDITION. A warehouse counts at most 10^15 units of a SKU. Example: {"sku": "p-1", "limit": "1000000000000000"}"""
 CART_NOT_FOUND: ErrorReason.ValueType  # 400
 """NOT_FOUND. No such cart of this user. Example: {"cart_id": "0197f3c2-…"}"""
 CART_EMPTY: ErrorReason.ValueType  # 401
