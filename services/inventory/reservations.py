@@ -1,0 +1,154 @@
+"""Reservations in PostgreSQL, many commands a transaction.
+
+Why no Redis lock: a lock there can be lost with a fail-over while its holder goes on. A balance's row lock ends with the transaction
+that it protects, so two buyers can't both be told that they got the last unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import orjson
+
+from services.inventory.model import Allocation, Command, Outcome, Reservation, Reserve, State
+from services.inventory.rows import append_entries, columns, lock_balances, write_balances
+from services.inventory.stockroom import Changes, Hold, Stockroom
+from services.kit.batching import Coalescer
+from services.kit.database import Connection, Database
+from services.kit.errors import DomainError
+
+_MOST_AT_ONCE = 512
+_SWEPT_AT_ONCE = 200
+
+_LOCK = """
+SELECT order_id, state, expires_at, fingerprint, allocations FROM reservations WHERE order_id = ANY(%s::uuid[])
+ORDER BY order_id FOR NO KEY UPDATE
+"""
+
+_OPEN = """
+INSERT INTO reservations (order_id, state, expires_at, fingerprint, allocations)
+SELECT order_id, state, expires_at, fingerprint, allocations::jsonb
+FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %b::bytea[], %s::text[])
+  AS new (order_id, state, expires_at, fingerprint, allocations)
+ORDER BY order_id ON CONFLICT DO NOTHING
+"""
+
+_MOVE = """
+UPDATE reservations SET state = new.state, expires_at = new.expires_at, allocations = new.allocations::jsonb
+FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::text[]) AS new (order_id, state, expires_at, allocations)
+WHERE reservations.order_id = new.order_id
+"""
+
+_MAKE_HOLDS = """
+INSERT INTO holds (sku, expires_at, warehouse_id, order_id, quantity)
+SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::uuid[], %s::integer[])
+"""
+
+_END_HOLDS = """
+DELETE FROM holds USING unnest(%s::text[], %s::timestamptz[], %s::text[], %s::uuid[]) AS ended (sku, expires_at, warehouse_id, order_id)
+WHERE holds.sku = ended.sku AND holds.expires_at = ended.expires_at
+  AND holds.warehouse_id = ended.warehouse_id AND holds.order_id = ended.order_id
+"""
+
+_DUE = "SELECT DISTINCT sku FROM (SELECT sku FROM holds WHERE expires_at <= now() ORDER BY expires_at LIMIT %s) AS due"
+
+
+class RivalOpened(Exception):
+    """Another process has opened a reservation of an order that this batch found to be new."""
+
+
+class ReservationStore:
+    """Carries out reservation commands, coalesced: all that arrive while one transaction commits go with the next.
+
+    Args:
+        on_change: told the SKUs whose stock may have changed, after the commit.
+    """
+
+    def __init__(self, database: Database, on_change: Callable[[Collection[str]], None]) -> None:
+        self._database = database
+        self._on_change = on_change
+        self._batches = Coalescer[Command, Outcome]("reservations", self.decide, max_batch=_MOST_AT_ONCE)
+
+    async def submit(self, command: Command, deadline: float | None = None) -> Reservation:
+        """Carries one command out with the next batch.
+
+        Args:
+            deadline: in monotonic seconds; past it nothing is begun.
+
+        Raises:
+            OutOfStock, ReservationNotFound, ReservationEnded, ReservationDiffers: by the rules of `stockroom`.
+            Overloaded: too many commands wait.
+        """
+        outcome = await self._batches.submit(command, deadline)
+        if isinstance(outcome, DomainError):
+            raise outcome
+        return outcome
+
+    async def decide(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Decides a batch in one transaction. To run it again is harmless: it finds by order id what was done."""
+        while True:
+            try:
+                outcomes, skus = await self._database.run(lambda tx: _decide(tx, commands))
+            except RivalOpened:
+                # The rival's row is there now, so every round meets fewer new orders.
+                continue
+            self._on_change(skus)
+            return outcomes
+
+    async def sweep(self) -> int:
+        """Folds back one portion of what is due, whether or not anybody asks for these SKUs; returns how many SKUs were found."""
+        async with self._database.connection() as connection:
+            due = [row["sku"] for row in await (await connection.execute(_DUE, [_SWEPT_AT_ONCE])).fetchall()]
+        if due:
+            await self._database.run(lambda tx: lock_balances(tx, due))
+            self._on_change(due)
+        return len(due)
+
+
+async def _decide(tx: Connection, commands: Sequence[Command]) -> tuple[list[Outcome], set[str]]:
+    orders = sorted({command.order_id for command in commands})
+    stored = [_reservation(row) for row in await (await tx.execute(_LOCK, [orders])).fetchall()]
+    skus = {part.sku for reservation in stored for part in reservation.allocations}
+    skus.update(line.sku for command in commands if isinstance(command, Reserve) for line in command.lines)
+    at, balances = await lock_balances(tx, skus)
+    room = Stockroom(at, balances, stored)
+    outcomes = [room.decide(command) for command in commands]
+    await _write(tx, room.changes())
+    return outcomes, skus
+
+
+async def _write(tx: Connection, changes: Changes) -> None:
+    """Writes all of it in one round trip."""
+    async with tx.pipeline():
+        await write_balances(tx, changes.balances)
+        if changes.moved:
+            moved = [(of.order_id, of.state, of.expires_at, _json(of)) for of in changes.moved]
+            await tx.execute(_MOVE, columns(moved, 4))
+        if changes.holds_ended:
+            await tx.execute(_END_HOLDS, columns([_hold_key(hold) for hold in changes.holds_ended], 4))
+        if changes.holds_made:
+            made = [(*_hold_key(hold), hold.allocation.quantity) for hold in changes.holds_made]
+            await tx.execute(_MAKE_HOLDS, columns(made, 5))
+        await append_entries(tx, changes.entries)
+        # Last of all: what may wait for a rival here makes nobody wait whom the rival waits for.
+        opened = await tx.execute(_OPEN, columns([_new_row(of) for of in changes.opened], 5)) if changes.opened else None
+    if opened is not None and opened.rowcount != len(changes.opened):
+        raise RivalOpened
+
+
+def _new_row(of: Reservation) -> tuple[Any, ...]:
+    return of.order_id, of.state, of.expires_at, of.fingerprint, _json(of)
+
+
+def _hold_key(hold: Hold) -> tuple[Any, ...]:
+    return hold.allocation.sku, hold.expires_at, hold.allocation.warehouse_id, hold.order_id
+
+
+def _json(of: Reservation) -> str:
+    return orjson.dumps([(part.sku, part.warehouse_id, part.quantity) for part in of.allocations]).decode()
+
+
+def _reservation(row: dict[str, Any]) -> Reservation:
+    allocations = tuple(Allocation(*part) for part in row["allocations"])
+    return Reservation(row["order_id"], State(row["state"]), allocations, row["expires_at"], row["fingerprint"])

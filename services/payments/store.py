@@ -1,0 +1,133 @@
+"""Payments in PostgreSQL, many commands a transaction, each change with its event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from services.kit import outbox
+from services.kit.batching import Coalescer
+from services.kit.clock import Clock
+from services.kit.database import Connection, Database
+from services.kit.errors import DomainError
+from services.kit.money import Money
+from services.payments.events import told
+from services.payments.model import Command, Method, Outcome, Payment, PaymentNotFound, State, decide
+
+_COLUMNS = "order_id, payment_id, method, state, currency, minor_units, version, created_at, updated_at"
+
+_GET = f"SELECT {_COLUMNS} FROM payments WHERE order_id = %s"
+
+_LOCK = f"SELECT {_COLUMNS} FROM payments WHERE order_id = ANY(%s::uuid[]) ORDER BY order_id FOR NO KEY UPDATE"
+
+_OPEN = f"""
+INSERT INTO payments ({_COLUMNS})
+SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[],
+                     %s::timestamptz[], %s::timestamptz[]) AS new ({_COLUMNS})
+ORDER BY order_id ON CONFLICT (order_id) DO NOTHING
+"""
+
+_MOVE = """
+UPDATE payments SET state = new.state, version = new.version, updated_at = new.updated_at
+FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::timestamptz[]) AS new (order_id, state, version, updated_at)
+WHERE payments.order_id = new.order_id
+"""
+
+
+class RivalOpened(Exception):
+    """Another process has opened the payment of an order that this batch found to be new."""
+
+
+class PaymentStore:
+    """Payments by order."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._batches = Coalescer[Command, Outcome]("payments", self.decide)
+
+    async def submit(self, command: Command, deadline: float | None = None) -> Payment:
+        """Carries one command out with the next batch.
+
+        Args:
+            deadline: in monotonic seconds; past it nothing is begun.
+
+        Raises:
+            IllegalMove, PaymentDiffers: by the rules of the model.
+            Overloaded: too many commands wait.
+        """
+        outcome = await self._batches.submit(command, deadline)
+        if isinstance(outcome, DomainError):
+            raise outcome
+        return outcome
+
+    async def get(self, order_id: str) -> Payment:
+        """The payment of an order.
+
+        Raises:
+            PaymentNotFound: it has none.
+        """
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(_GET, [order_id])).fetchone()
+        if row is None:
+            raise PaymentNotFound(order_id)
+        return _payment(row)
+
+    async def decide(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Decides a batch in one transaction. To run it again is harmless: it finds by order id what was done."""
+        while True:
+            try:
+                return await self._database.run(lambda tx: _decide(tx, commands, self._clock()))
+            except RivalOpened:
+                # The rival's row is there now, so every round meets fewer new orders.
+                continue
+
+
+async def _decide(tx: Connection, commands: Sequence[Command], at: datetime) -> list[Outcome]:
+    orders = sorted({command.order_id for command in commands})
+    stored = {row["order_id"]: _payment(row) for row in await (await tx.execute(_LOCK, [orders])).fetchall()}
+    payments, changes, outcomes = dict(stored), list[Payment](), list[Outcome]()
+    for command in commands:
+        before = payments.get(command.order_id)
+        outcome = decide(command, before, at)
+        outcomes.append(outcome)
+        if isinstance(outcome, Payment) and outcome is not before:
+            payments[command.order_id] = outcome
+            changes.append(outcome)
+    await _write(tx, stored, payments, changes)
+    return outcomes
+
+
+async def _write(tx: Connection, stored: dict[str, Payment], payments: dict[str, Payment], changes: Sequence[Payment]) -> None:
+    changed = sorted({payment.order_id for payment in changes})
+    opened = [_row(payments[order_id]) for order_id in changed if order_id not in stored]
+    moved = [payments[order_id] for order_id in changed if order_id in stored]
+    if opened and (await tx.execute(_OPEN, _columns(opened))).rowcount != len(opened):
+        raise RivalOpened
+    if moved:
+        await tx.execute(_MOVE, _columns([(of.order_id, of.state, of.version, of.updated_at) for of in moved]))
+    await outbox.append(tx, [told(payment) for payment in changes])
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _row(of: Payment) -> tuple[Any, ...]:
+    amount = of.amount or Money("", 0)
+    state, method = of.state, of.method or ""
+    return of.order_id, of.payment_id, method, state, amount.currency, amount.minor_units, of.version, of.created_at, of.updated_at
+
+
+def _payment(row: dict[str, Any]) -> Payment:
+    return Payment(
+        payment_id=row["payment_id"],
+        order_id=row["order_id"],
+        state=State(row["state"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+        method=Method(row["method"]) if row["method"] else None,
+        amount=Money(row["currency"], row["minor_units"]) if row["currency"] else None,
+    )
