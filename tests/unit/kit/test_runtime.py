@@ -1,0 +1,291 @@
+"""Services in a real process of their own making: sockets, PostgreSQL and the event bus are real."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+
+from services.kit import migrations, outbox
+from services.kit.connections import Unconfigured
+from services.kit.events.port import Event, Subscription, Topic
+from services.kit.events.postgres_bus import MIGRATIONS as EVENTS_MIGRATIONS
+from services.kit.rpc.client import ClientChannel, socket_channel
+from services.kit.rpc.server import SocketTaken
+from services.kit.runtime import Runtime, StartFailed
+from services.kit.service import Parts, Service, ServiceKit
+from services.kit.settings import Settings
+from services.kit.timers import Timer
+from tests.contract.echo import Echo, pb, stubs
+
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+NAME = "bazaar.test.v1.EchoService"
+
+
+@pytest.fixture
+def folder() -> Any:
+    with tempfile.TemporaryDirectory(prefix="bz-", dir="/tmp") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def settings(folder: Path) -> Settings:
+    policy = {
+        "identities": {"edge": {"on_behalf_of_user": True}, "front": {}},
+        "methods": {f"{NAME}/{method}": {"callers": ["edge", "front"], "roles": ["anyone"]} for method in ("Echo", "Repeat")},
+    }
+    (folder / "policy.yaml").write_text(yaml.safe_dump(policy))
+    return Settings(
+        listen=f"unix:{folder}/w.sock",
+        policy=folder / "policy.yaml",
+        drain_timeout_seconds=5,
+        start_timeout_seconds=0.3,
+    )
+
+
+def echo_service(servicer: Echo | None = None, **parts: Any) -> Service:
+    add = stubs.add_EchoServiceServicer_to_server
+    return Service("echo", lambda kit: Parts(servicers=[(add, servicer or Echo())], **parts))
+
+
+@asynccontextmanager
+async def running(services: Sequence[Service], settings: Settings) -> AsyncIterator[Runtime]:
+    runtime = Runtime(services, settings)
+    try:
+        await runtime.start()
+        yield runtime
+    finally:
+        await runtime.stop()
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[grpc.aio.Channel]:
+    async with socket_channel(settings.listen) as channel:
+        yield channel
+
+
+def echo_stub(channel: grpc.aio.Channel) -> Any:
+    return stubs.EchoServiceStub(ClientChannel(channel, "edge", "echo", speaks_for_users=True, retries=False))
+
+
+@pytest.mark.parametrize("name", ["", NAME])
+async def test_a_process_that_serves_is_healthy_in_all_and_by_service(settings: Settings, name: str):
+    async with running([echo_service()], settings), connected(settings) as channel:
+        answer = await HealthStub(channel).Check(HealthCheckRequest(service=name))
+
+    assert answer.status == SERVING
+
+
+async def test_a_watcher_sees_the_end_coming_and_does_not_hold_it_up(settings: Settings):
+    async with connected(settings) as channel:
+        async with running([echo_service()], settings):
+            watch = HealthStub(channel).Watch(HealthCheckRequest())
+            first = await watch.read()
+        rest = [await watch.read(), await watch.read()]
+
+    assert ([first.status, rest[0].status], rest[1]) == ([SERVING, NOT_SERVING], grpc.aio.EOF)
+
+
+async def test_reflection_lists_the_services(settings: Settings):
+    async with running([echo_service()], settings), connected(settings) as channel:
+        call = ServerReflectionStub(channel).ServerReflectionInfo(iter([ServerReflectionRequest(list_services="")]))
+        [answer] = [answer async for answer in call]
+
+    names = {service.name for service in answer.list_services_response.service}
+    assert names == {NAME, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+
+
+async def test_the_socket_is_private(settings: Settings, folder: Path):
+    async with running([echo_service()], settings):
+        mode = stat.S_IMODE((folder / "w.sock").stat().st_mode)
+
+    assert mode == 0o600
+
+
+async def test_a_live_socket_is_not_taken_over(settings: Settings):
+    async with running([echo_service()], settings):
+        with pytest.raises(SocketTaken):
+            async with running([echo_service()], settings):
+                pass
+        async with connected(settings) as channel:
+            assert (await echo_stub(channel).Echo(pb.EchoRequest(text="still here"))).text == "still here"
+
+
+async def test_a_stale_socket_is_replaced(settings: Settings, folder: Path):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(f"{folder}/w.sock")
+    async with running([echo_service()], settings), connected(settings) as channel:
+        assert (await echo_stub(channel).Echo(pb.EchoRequest(text="new"))).text == "new"
+
+
+async def test_a_path_too_long_to_bind_is_told_plainly(settings: Settings, folder: Path):
+    with pytest.raises(SocketTaken, match="over 107 bytes"):
+        async with running([echo_service()], settings.model_copy(update={"listen": f"unix:{folder}/{'x' * 107}"})):
+            pass
+
+
+async def test_a_drain_lets_a_call_finish(settings: Settings):
+    started, may_finish = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: Any, context: Any) -> Any:
+        started.set()
+        await may_finish.wait()
+        return pb.EchoResponse(text="finished")
+
+    servicer = Echo()
+    servicer.echo = wait
+    async with connected(settings) as channel:
+        async with running([echo_service(servicer)], settings):
+            call = asyncio.ensure_future(echo_stub(channel).Echo(pb.EchoRequest()))
+            await started.wait()
+            asyncio.get_running_loop().call_later(0.1, may_finish.set)
+        answer = await call
+
+    assert answer.text == "finished"
+
+
+async def test_a_drain_ends_open_streams_with_unavailable(settings: Settings):
+    async def forever(request: Any, context: Any) -> AsyncIterator[Any]:
+        yield pb.EchoResponse(text="first")
+        await asyncio.Event().wait()
+
+    servicer = Echo()
+    servicer.repeat = forever
+    async with connected(settings) as channel:
+        async with running([echo_service(servicer)], settings):
+            call = echo_stub(channel).Repeat(pb.EchoRequest())
+            await call.read()
+        code = await call.code()
+
+    assert code is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_services_of_one_process_call_each_other_in_their_own_names(settings: Settings):
+    servicer, callers = Echo(), list[str]()
+
+    async def note(request: Any, context: Any) -> Any:
+        callers.append(dict(context.invocation_metadata())["x-bazaar-caller"])
+        return pb.EchoResponse()
+
+    def build(kit: ServiceKit) -> Parts:
+        async def start() -> None:
+            await stubs.EchoServiceStub(kit.channel("echo")).Echo(pb.EchoRequest())
+
+        return Parts(servicers=[], start=start)
+
+    servicer.echo = note
+    async with running([echo_service(servicer), Service("front", build)], settings):
+        pass
+
+    assert callers == ["front"]
+
+
+async def test_a_callee_that_lives_nowhere_is_named_at_start(settings: Settings):
+    def build(kit: ServiceKit) -> Parts:
+        kit.channel("orders")
+        return Parts(servicers=[])
+
+    with pytest.raises(Unconfigured, match="BAZAAR_ADDRESS_ORDERS is not set"):
+        Runtime([Service("front", build)], settings)
+
+
+async def test_a_server_that_does_not_come_is_told_plainly(settings: Settings, folder: Path):
+    absent = settings.model_copy(update={"database_url": f"postgresql://x@/x?host={folder}"})
+    service = Service("echo", lambda kit: Parts(servicers=[]), migrations=folder)
+
+    with pytest.raises(StartFailed, match="could not be reached in time"):
+        async with running([service], absent):
+            pass
+
+
+async def test_background_work_is_cancelled_at_drain(settings: Settings):
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with running([echo_service(background=[work])], settings):
+        await started.wait()
+
+    assert cancelled.is_set()
+
+
+async def test_a_committed_event_reaches_its_subscriber_and_timers_run(settings: Settings, folder: Path, postgres: Any):
+    database_url, events_url = postgres.fresh_database(), postgres.fresh_database()
+    await migrations.migrate(database_url, [("kit", migrations.KIT_MIGRATIONS)])
+    await migrations.migrate(events_url, [("events", EVENTS_MIGRATIONS)])
+    received: asyncio.Queue[Event] = asyncio.Queue()
+    ticked = asyncio.Event()
+    databases: list[Any] = []
+
+    async def handle(events: Sequence[Event]) -> None:
+        for each in events:
+            received.put_nowait(each)
+
+    async def tick(lease: Any) -> None:
+        ticked.set()
+
+    def build(kit: ServiceKit) -> Parts:
+        databases.append(kit.database)
+        return Parts(
+            servicers=[],
+            topics=[Topic("echoes", partitions=2)],
+            subscriptions=[Subscription("echoes", "listener", handle)],
+            timers=[Timer("tick", timedelta(seconds=60), tick)],
+        )
+
+    whole = settings.model_copy(update={"database_url": database_url, "events_url": events_url, "start_timeout_seconds": 10})
+    async with running([Service("echo", build, migrations=folder)], whole), asyncio.timeout(20):
+        async with databases[0].transaction() as tx:
+            message = pb.EchoEvent(answered=pb.EchoResponse(text="hello"))
+            sent = outbox.event(topic="echoes", key="k", subject="s", aggregate_version=1, message=message)
+            await outbox.append(tx, [sent])
+        arrived = await received.get()
+        await ticked.wait()
+
+    assert (arrived.id, pb.EchoEvent.FromString(arrived.payload).answered.text) == (sent.id, "hello")
+
+
+async def test_sigterm_ends_a_process_cleanly(settings: Settings, folder: Path):
+    program = f"""
+import uvloop
+from pathlib import Path
+from services.kit.runtime import Runtime
+from services.kit.service import Parts, Service
+from services.kit.settings import Settings
+
+settings = Settings(listen={settings.listen!r}, policy=Path({str(settings.policy)!r}))
+uvloop.run(Runtime([Service("echo", lambda kit: Parts(servicers=[]))], settings).run())
+"""
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, cwd=os.getcwd())
+    try:
+        async with connected(settings) as channel, asyncio.timeout(20):
+            await HealthStub(channel).Check(HealthCheckRequest(), wait_for_ready=True)
+            child.send_signal(signal.SIGTERM)
+            code = await child.wait()
+    finally:
+        if child.returncode is None:
+            child.kill()
+
+    assert code == 0
