@@ -14,6 +14,7 @@ from gateway.routes import ANYONE, CLUSTER, USER, virtual_host
 
 ISSUER, AUDIENCE = "https://bazaar.dev", "bazaar"
 BODY_BYTES = 2**20
+MAX_CONNECTIONS = 10_000
 ANSWER_BYTES = 16 * 2**20
 TYPES = "type.googleapis.com/envoy.extensions."
 
@@ -37,8 +38,18 @@ def configuration(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
     return {
         "node": {"id": "edge", "cluster": "bazaar"},
         "admin": {"address": {"pipe": {"path": str(edge.admin), "mode": 0o600}}},
+        "overload_manager": _connection_cap(),
         "static_resources": {"listeners": [_listener(edge, methods)], "clusters": [_workers(edge.workers)]},
     }
+
+
+def _connection_cap() -> dict[str, Any]:
+    monitor = "envoy.resource_monitors.global_downstream_max_connections"
+    config = {
+        "@type": TYPES + "resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        "max_active_downstream_connections": MAX_CONNECTIONS,
+    }
+    return {"resource_monitors": [{"name": monitor, "typed_config": config}]}
 
 
 def _listener(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:

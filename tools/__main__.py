@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 
 import typer
-from click.exceptions import Abort, ClickException
-from click.exceptions import Exit as ClickExit
 
 from tools import ExpectedFailure
 from tools.commands import HomeOption, check, down, logs, status, test, up
@@ -39,22 +37,12 @@ app.command(context_settings=PASS_ON)(check.check)
 def main() -> int:
     """Runs one command; what a person can put right is a plain sentence, never a traceback."""
     try:
-        return app(standalone_mode=False) or 0
+        app()
     except ExpectedFailure as failure:
         return _say(str(failure))
-    except ClickException as error:
-        error.show()
-        return error.exit_code
-    except (ClickExit, typer.Exit) as done:
-        return done.exit_code
-    except (Abort, KeyboardInterrupt):
-        return 130
-    except BrokenPipeError:
-        # The reader of `./bazaar logs | head` has seen enough; keep Python from flushing into the closed pipe.
-        sys.stdout = None
-        return 0
     except OSError as error:
         return _say(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+    return 0
 
 
 def _say(sentence: str) -> int:

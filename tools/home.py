@@ -78,8 +78,9 @@ class Home:
             ExpectedFailure: no permission, a full disk, or somebody else owns the socket directory.
         """
         try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name in FOLDERS:
-                self.folder(name).mkdir(parents=True, exist_ok=True, mode=0o700)
+                self.folder(name).mkdir(exist_ok=True, mode=0o700)
             self.sockets.mkdir(exist_ok=True, mode=0o700)
             free = shutil.disk_usage(self.path).free
         except OSError as error:

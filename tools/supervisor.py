@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -183,6 +184,9 @@ def tell(kind: str, text: str) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the supervisor of a home; 1 when the home is taken or the start failed."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # For the children: every connection of the edge is a file, and so is every table of MongoDB.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     home = Home(Path(arguments[0]))
     try:
         home.prepare()

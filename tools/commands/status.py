@@ -6,9 +6,6 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from tools.commands import HomeOption, home_of
 from tools.home import ProcessState, State
@@ -30,10 +27,16 @@ def status(
     print(_headline(state))
     if not rows:
         return
-    table = Table(*(column.title() for column in COLUMNS), box=box.SIMPLE)
-    for row in rows:
-        table.add_row(*(str(row[column] or "") for column in COLUMNS))
-    Console().print(table)
+    print()
+    for line in _columns([[str(row[column] or "") for column in COLUMNS] for row in rows]):
+        print(line)
+
+
+def _columns(rows: list[list[str]]) -> list[str]:
+    """Aligned, and never shortened to the terminal's width: an address is there to be copied."""
+    table = [list(COLUMNS), *rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
 def _row(process: ProcessState) -> dict[str, Any]:
