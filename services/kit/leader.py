@@ -20,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from services.kit.database import Connection
+from services.kit.errors import Unavailable
 
 Work = Callable[["Lease"], Awaitable[None]]
 
@@ -93,7 +94,7 @@ async def lead(database_url: str, name: str, work: Work) -> None:
         started_at = time.monotonic()
         try:
             await _lead_once(database_url, name, work)
-        except (LeaseLost, psycopg.OperationalError) as error:
+        except (LeaseLost, Unavailable, psycopg.OperationalError) as error:
             _log.warning("leadership lost or out of reach", leader=name, error=type(error).__name__)
         except Exception:
             _log.exception("leader failed", leader=name)
@@ -117,10 +118,7 @@ async def _lead_once(database_url: str, name: str, work: Work) -> None:
     session = await psycopg.AsyncConnection.connect(_session_url(database_url), autocommit=True)
     try:
         lease = await _win(session, name)
-        try:
-            await _first_of(_run(work, lease), _keep(session, lease))
-        finally:
-            lease.end()
+        await _first_of(_run(work, lease), _keep(session, lease))
     finally:
         await session.close()
 
@@ -137,17 +135,20 @@ async def _win(session: psycopg.AsyncConnection[TupleRow], name: str) -> Lease:
 
 async def _keep(session: psycopg.AsyncConnection[TupleRow], lease: Lease) -> None:
     """Pings until the session is lost, and then raises."""
-    while True:
-        # Nobody notifies this session: this waits, but ends at once with an error when the server hangs up.
-        async for _ in session.notifies(timeout=_PING_SECONDS):
-            pass
-        asked_at = time.monotonic()
-        try:
+    try:
+        while True:
+            # Nobody notifies this session: this waits, but ends at once with an error when the server hangs up.
+            async for _ in session.notifies(timeout=_PING_SECONDS):
+                pass
+            asked_at = time.monotonic()
             async with asyncio.timeout(_TRUSTED_SECONDS - _PING_SECONDS):
                 await _answer(session, "SELECT %s::int", 1)
-        except TimeoutError:
-            raise LeaseLost(f"epoch {lease.epoch} of {lease.name}: the database is silent") from None
-        lease.renew(asked_at)
+            lease.renew(asked_at)
+    except TimeoutError:
+        raise LeaseLost(f"epoch {lease.epoch} of {lease.name}: the database is silent") from None
+    finally:
+        # Before the work is cancelled: what it does on its way out must not trust the lease.
+        lease.end()
 
 
 async def _answer(session: psycopg.AsyncConnection[TupleRow], question: LiteralString, *parameters: Any) -> Any:
