@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2
-from bazaar.catalog.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
 from bazaar.inventory.v1 import inventory_service_pb2 as pb
 from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceServicer
 from services.inventory import wire
@@ -35,6 +34,9 @@ from services.kit.idempotency import Once
 from services.kit.paging import PageTokens
 from services.kit.rpc import calls
 from services.kit.telemetry import tracing
+
+if TYPE_CHECKING:
+    from bazaar.catalog.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
 
 _DEFAULT_PAGE = 50
 _NEWEST = 2**63 - 1
