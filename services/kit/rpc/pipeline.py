@@ -96,8 +96,8 @@ class Method:
         # The transport enforces the caller's deadline; only one of our own needs a clock here.
         limit = own if own is not None and (left is None or own < left) else None
         call = identified(self._rules.policy, self._grant, self._rules.is_revoked, metadata, left if limit is None else limit)
-        if self._folds_key:
-            call = replace(call, idempotency_key=fold_idempotency_key(request, call.idempotency_key))
+        if self._folds_key and (key := fold_idempotency_key(request, call.idempotency_key)) != call.idempotency_key:
+            call = replace(call, idempotency_key=key)
         enter(call)
         if self._check:
             if self._streams_requests:
