@@ -28,7 +28,7 @@ _REVOKE_OWN = """
 UPDATE sessions SET revoked_at = coalesce(revoked_at, %s) WHERE session_id = %s AND user_id = %s RETURNING 1
 """
 _OPEN = f"""
-SELECT {_SESSION} FROM sessions WHERE user_id = %s AND revoked_at IS NULL AND expires_at > %s ORDER BY session_id DESC LIMIT {MOST_LISTED}
+SELECT {_SESSION} FROM sessions WHERE user_id = %s AND revoked_at IS NULL AND expires_at > %s ORDER BY session_id DESC LIMIT %s
 """
 _REVOKED = "SELECT session_id, revoked_at FROM sessions WHERE revoked_at > %s ORDER BY revoked_at"
 _DELETE_OLD = """
@@ -87,7 +87,7 @@ class SessionStore:
     async def open_of(self, user_id: str, now: datetime) -> list[Session]:
         """A user's open sessions, the 100 newest, newest first."""
         async with self._database.connection() as connection:
-            return [Session(**row) for row in await (await connection.execute(_OPEN, [user_id, now])).fetchall()]
+            return [Session(**row) for row in await (await connection.execute(_OPEN, [user_id, now, MOST_LISTED])).fetchall()]
 
     async def revoked(self, now: datetime) -> Sequence[tuple[str, datetime]]:
         """Sessions whose access tokens may still live, each with the time of its revocation."""
