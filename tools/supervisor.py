@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tools import ExpectedFailure, secrets
-from tools.child import Child, last_line
+from tools.child import POLL, Child, last_line
 from tools.home import Home, Phase, State
 from tools.processes import Identity, end
 from tools.servers import Program, Server
@@ -57,6 +57,7 @@ class Supervisor:
             self._enter("stopping")
             rotation.cancel()
             await self._stop_all()
+            shutil.rmtree(self._home.sockets, ignore_errors=True)
             self._enter("failed" if code else "stopped")
         return code
 
@@ -76,6 +77,7 @@ class Supervisor:
 
     async def _start(self) -> None:
         tell("step", "Making secrets")
+        self._home.prepare()
         end_leftovers(self._home)
         secrets.make_missing(self._home.folder("secrets"))
         stack = self._stack = Stack(self._home)
@@ -182,6 +184,17 @@ def tell(kind: str, text: str) -> None:
         os.write(sys.stdout.fileno(), (json.dumps({kind: text, "at": time.time()}) + "\n").encode())
 
 
+def take(home: Home) -> int | None:
+    """Takes the home, if need be from a supervisor that is on its way out."""
+    give_up = time.monotonic() + GIVE_UP
+    while (lock := home.lock()) is None and time.monotonic() < give_up:
+        state = home.read_state()
+        if state and state.is_running() and state.phase in ("starting", "ready"):
+            return None
+        time.sleep(POLL)
+    return lock
+
+
 def main(arguments: Sequence[str]) -> int:
     """Runs the supervisor of a home; 1 when the home is taken or the start failed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -190,7 +203,7 @@ def main(arguments: Sequence[str]) -> int:
     home = Home(Path(arguments[0]))
     try:
         home.prepare()
-        lock = home.lock()
+        lock = take(home)
     except (ExpectedFailure, OSError) as error:
         tell("failed", str(error))
         return 1

@@ -1,0 +1,169 @@
+"""One Bazaar from its first start to its end, as a person at a shell sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tools import ROOT
+from tools.home import Home
+from tools.processes import Identity
+from tools.servers import free_port
+
+pytestmark = pytest.mark.edge
+NAMES = ["postgres", "redis-1", "mongo", "worker-1", "worker-2", "envoy"]
+
+
+class Shell:
+    """./bazaar, with a home and a port of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.home = Home(path)
+        self.port = free_port()
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tools", "--home", str(self.home.path), *arguments]
+        environment = {**os.environ, "BAZAAR_EDGE_PORT": str(self.port)}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100)
+
+    def up(self) -> None:
+        done = self.run("up", "--detach")
+        assert done.returncode == 0, done.stderr
+
+    def processes(self) -> dict[str, dict]:
+        return {process["name"]: process for process in json.loads(self.run("status", "--json").stdout)}
+
+    def identities(self) -> list[Identity]:
+        """Everything that runs, the supervisor included."""
+        state = self.home.read_state()
+        assert state is not None
+        return [state.supervisor, *(process.identity for process in state.processes if process.identity)]
+
+    def is_serving(self) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/healthz", trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+def wait_until(condition, seconds: float = 10) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def shell(short_directory: Path) -> Iterator[Shell]:
+    shell = Shell(short_directory / "lifecycle")
+    yield shell
+    shell.run("down")
+    shutil.rmtree(shell.home.path, ignore_errors=True)
+
+
+@pytest.fixture
+def running(shell: Shell) -> Shell:
+    shell.up()
+    return shell
+
+
+def test_a_first_start_is_ready_within_twenty_seconds(shell):
+    began = time.monotonic()
+    shell.up()
+
+    assert time.monotonic() - began < 20
+    assert shell.is_serving()
+    assert {name: process["state"] for name, process in shell.processes().items()} == dict.fromkeys(NAMES, "ready")
+
+
+def test_up_while_up_says_so(running):
+    done = running.run("up", "--detach")
+
+    assert (done.returncode, done.stdout) == (0, f"Bazaar is already up at http://127.0.0.1:{running.port}\n")
+
+
+def test_down_leaves_no_process_and_no_socket(running):
+    identities = running.identities()
+    done = running.run("down")
+
+    assert (done.returncode, done.stdout) == (0, "Bazaar is down\n")
+    assert [identity for identity in identities if identity.is_alive()] == []
+    assert not running.home.sockets.exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_killed_process_comes_back(running, name):
+    pid = running.processes()[name]["pid"]
+    os.kill(pid, signal.SIGKILL)
+
+    wait_until(lambda: running.processes()[name]["pid"] not in (pid, None), seconds=4)
+    wait_until(lambda: running.processes()[name]["state"] == "ready" and running.is_serving())
+
+
+def test_everything_dies_with_the_supervisor(running):
+    identities = running.identities()
+    os.kill(identities[0].pid, signal.SIGKILL)
+
+    wait_until(lambda: not any(identity.is_alive() for identity in identities))
+
+
+def test_a_start_after_everything_was_killed_recovers_by_itself(running):
+    for identity in running.identities():
+        identity.send(signal.SIGKILL)
+    running.up()
+
+    assert running.is_serving()
+
+
+def test_a_taken_port_is_one_plain_sentence_and_leaves_nothing_running(shell):
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", shell.port))
+        other.listen()
+        done = shell.run("up", "--detach")
+
+    sentence = f"bazaar: port {shell.port} of 127.0.0.1 is in use; free it, or choose another one with BAZAAR_EDGE_PORT"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, sentence)
+    assert not any(identity.is_alive() for identity in shell.identities())
+
+
+def test_two_homes_run_side_by_side(running, short_directory):
+    other = Shell(short_directory / "beside")
+    other.up()
+    both = (running.is_serving(), other.is_serving())
+    other.run("down")
+
+    assert both == (True, True)
+    assert running.is_serving()
+
+
+def test_two_shells_that_start_one_home_share_it(shell):
+    command = [sys.executable, "-m", "tools", "--home", str(shell.home.path), "up", "--detach"]
+    environment = {**os.environ, "BAZAAR_EDGE_PORT": str(shell.port)}
+    both = [subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(2)]
+
+    assert [process.wait(100) for process in both] == [0, 0]
+    assert shell.is_serving()
+
+
+def test_ctrl_c_ends_a_start_in_the_foreground(shell):
+    command = [sys.executable, "-m", "tools", "--home", str(shell.home.path), "up"]
+    environment = {**os.environ, "BAZAAR_EDGE_PORT": str(shell.port)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_until(shell.is_serving, seconds=60)
+    identities = shell.identities()
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(30) == 130
+    assert [identity for identity in identities if identity.is_alive()] == []

@@ -1,0 +1,75 @@
+import asyncio
+import os
+import signal
+import sys
+import time
+
+import pytest
+import pytest_asyncio
+
+from tools import ExpectedFailure
+from tools.child import Child
+from tools.servers import Program
+
+
+class Sleeper:
+    """A server that is ready once its file is there."""
+
+    name = "sleeper"
+    role = "server"
+    address = "nowhere"
+
+    def __init__(self, file, code):
+        self.file = file
+        self.code = code
+
+    def prepare(self):
+        self.file.unlink(missing_ok=True)
+
+    def program(self):
+        return Program([sys.executable, "-c", f"import pathlib, time; {self.code}", str(self.file)])
+
+    def ready(self):
+        return self.file.exists()
+
+
+@pytest_asyncio.fixture
+async def child(tmp_path, request):
+    states = []
+    server = Sleeper(tmp_path / "ready", getattr(request, "param", f"pathlib.Path('{tmp_path}/ready').touch(); time.sleep(60)"))
+    child = Child(server, tmp_path / "log", lambda: states.append(child.snapshot().state))
+    child.start()
+    yield child
+    await child.stop()
+
+
+async def test_a_child_is_ready_when_its_server_says_so(child):
+    await child.started()
+
+    assert child.snapshot().state == "ready"
+
+
+async def test_a_killed_child_is_replaced_within_two_seconds(child):
+    await child.started()
+    before, killed_at = child.snapshot().identity.pid, time.monotonic()
+    os.kill(before, signal.SIGKILL)
+    while child.snapshot().state == "ready" and child.snapshot().identity.pid == before:
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(child.ready.wait(), 5)
+
+    assert time.monotonic() - killed_at < 2
+    assert child.snapshot().identity.pid != before
+
+
+async def test_a_stopped_child_has_no_process(child):
+    await child.started()
+    identity = child.snapshot().identity
+    await child.stop()
+
+    assert (child.snapshot().state, child.snapshot().identity, identity.is_alive()) == ("stopped", None, False)
+
+
+@pytest.mark.parametrize("child", ["print('no such table'); raise SystemExit(3)"], indirect=True)
+async def test_a_child_that_never_gets_ready_fails_with_its_last_line(child):
+    with pytest.raises(ExpectedFailure, match="sleeper does not start: no such table"):
+        await child.started(tries=1)
