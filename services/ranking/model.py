@@ -142,5 +142,6 @@ def spread(sums: dict[Cell, Amounts]) -> dict[Cell, Amounts]:
 
 
 def top(counts: Iterable[Count], metric: Metric, limit: int) -> list[Count]:
-    """The first `limit` of those that anybody ordered."""
-    return sorted((count for count in counts if count.orders > 0), key=lambda count: count.order_by(metric))[:limit]
+    """The first `limit` of those that somebody ordered; by revenue, of those that earned something in the currency."""
+    ranked = (count for count in counts if count.orders > 0 and getattr(count, metric) > 0)
+    return sorted(ranked, key=lambda count: count.order_by(metric))[:limit]

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from datetime import timedelta
 from enum import Enum
 from typing import Any, LiteralString
 
-from psycopg import sql
-
 from services.kit.database import Connection, Database
-from services.ranking.model import Amounts, Cell, Count, Line, Metric, Query, RebuildInProgress, Window, left_at
+from services.ranking.model import Amounts, Cell, Count, Line, Metric, Query, Window, left_at
 
 _ADD = """
 WITH incoming AS (
@@ -62,8 +59,9 @@ _COUNTED: dict[Window, LiteralString] = {
     Window.LAST_24_HOURS: _COUNT.format(sums="hours", in_window="AND hour > %(left)s"),
 }
 _COLUMN: dict[Metric, LiteralString] = {Metric.ORDERS: "orders", Metric.UNITS: "units", Metric.REVENUE: "revenue"}
+_TOP = "SELECT * FROM ({counted}) AS counted WHERE {column} > 0 ORDER BY {column} DESC, units DESC, product_id LIMIT %(limit)s"
 _RANK = """
-WITH counted AS ({counted}), mine AS (SELECT * FROM counted WHERE product_id = %(product_id)s)
+WITH counted AS (SELECT * FROM ({counted}) AS counted WHERE {column} > 0), mine AS (SELECT * FROM counted WHERE product_id = %(product_id)s)
 SELECT mine.*, (
     SELECT count(*) FROM counted c
     WHERE (c.{column}, c.units) > (mine.{column}, mine.units)
@@ -75,6 +73,15 @@ SELECT category_id, product_id, currency, 0 AS hour, sum(sign)::bigint AS orders
        sum(sign * net_amount)::bigint AS revenue
 FROM lines WHERE generation = %(generation)s AND root = %(root)s AND position <= %(upto)s {hours}
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+_MISSING = """
+SELECT i.* FROM unnest(%s::uuid[], %s::int[], %s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bigint[], %s::int[])
+    AS i (order_id, line_number, sign, category_id, product_id, quantity, currency, net_amount, hour)
+WHERE NOT EXISTS (
+    SELECT 1 FROM lines l
+    WHERE l.generation = %s AND l.order_id = i.order_id AND l.line_number = i.line_number AND l.sign = i.sign
+      AND (l.category_id, l.product_id, l.quantity, l.currency, l.net_amount, l.hour)
+        = (i.category_id, i.product_id, i.quantity, i.currency, i.net_amount, i.hour))
 """
 _ROLL = """
 WITH span AS (
@@ -151,13 +158,6 @@ class RankingStore:
         async with self._database.transaction() as tx:
             return await _add(tx, generation, lines)
 
-    async def live_generation(self) -> int:
-        """The version that answers."""
-        async with self._database.connection() as connection:
-            row = await (await connection.execute("SELECT live FROM generation")).fetchone()
-            assert row is not None
-            return row["live"]
-
     async def positions(self, generation: int) -> dict[str, int]:
         """Every root's last position."""
         async with self._database.connection() as connection:
@@ -174,6 +174,15 @@ class RankingStore:
             )
             return [Line(**row) for row in await rows.fetchall()]
 
+    async def missing(self, generation: int, lines: Sequence[Line]) -> list[Line]:
+        """Which of the lines aren't there exactly as given."""
+        columns = [[*column] for column in zip(*map(astuple, lines), strict=True)]
+        if not columns:
+            return []
+        async with self._database.connection() as connection:
+            rows = await connection.execute(_MISSING, [*columns, generation])
+            return [Line(**row) for row in await rows.fetchall()]
+
     async def sums(self, generation: int, root: str, *, upto: int, of: Hours = Hours.ANY, hour: int = 0) -> dict[Cell, Amounts]:
         """Lines up to a position added up by leaf category, product and currency, in that order; the cells' hour is 0.
 
@@ -181,9 +190,8 @@ class RankingStore:
             of: which of the lines: of any hour, of `hour`, of hours after it.
         """
         async with self._database.connection() as connection:
-            rows = await connection.execute(
-                _SUMS.format(hours=of.value), {"generation": generation, "root": root, "upto": upto, "hour": hour}
-            )
+            values = {"generation": generation, "root": root, "upto": upto, "hour": hour}
+            rows = await connection.execute(_SUMS[of], values)
             return {
                 (row["category_id"], row["product_id"], row["currency"], row["hour"]): (row["orders"], row["units"], row["revenue"])
                 for row in await rows.fetchall()
@@ -195,10 +203,9 @@ class RankingStore:
         Args:
             hour: the current one.
         """
-        order: LiteralString = f"ORDER BY {_COLUMN[query.metric]} DESC, units DESC, product_id LIMIT %(limit)s"
+        statement = _TOP.format(counted=_COUNTED[query.window], column=_COLUMN[query.metric])
         async with self._database.connection() as connection:
-            values = {**_values(generation, query, hour), "limit": limit}
-            rows = await connection.execute(f"{_COUNTED[query.window]} {order}", values)
+            rows = await connection.execute(statement, {**_values(generation, query, hour), "limit": limit})
             return [Count(**row) for row in await rows.fetchall()]
 
     async def rank(self, generation: int, query: Query, product_id: str, *, hour: int) -> tuple[int, Count] | None:
@@ -228,55 +235,6 @@ class RankingStore:
         """Drops sums of hours that no window reads any more."""
         async with self._database.connection() as connection:
             await connection.execute("DELETE FROM hours WHERE hour < %s", [before])
-
-    async def open_generation(self, abandoned_after: timedelta) -> int:
-        """Begins a version beside the live one; from now on, lines are added to both.
-
-        Raises:
-            RebuildInProgress: one is open, and not for so long that whoever built it must have died.
-        """
-        async with self._database.transaction() as tx:
-            row = await (
-                await tx.execute(
-                    "SELECT live, building, building_since < now() - %s AS is_abandoned FROM generation FOR UPDATE", [abandoned_after]
-                )
-            ).fetchone()
-            assert row is not None
-            if row["building"] and not row["is_abandoned"]:
-                raise RebuildInProgress("The ranking is being rebuilt already.", generation=str(row["building"]))
-            if row["building"]:
-                await _drop(tx, row["building"])
-            new = max(row["live"], row["building"] or 0) + 1
-            table = sql.Identifier(f"lines_{new}")
-            await tx.execute(sql.SQL("CREATE TABLE {} PARTITION OF lines FOR VALUES IN ({})").format(table, sql.Literal(new)))
-            await tx.execute("UPDATE generation SET building = %s, building_since = now()", [new])
-            return new
-
-    async def still_building(self, generation: int) -> None:
-        """Says that the rebuild is alive.
-
-        Raises:
-            RebuildInProgress: another one has taken over.
-        """
-        async with self._database.connection() as connection:
-            done = await connection.execute("UPDATE generation SET building_since = now() WHERE building = %s", [generation])
-        if not done.rowcount:
-            raise RebuildInProgress("Another rebuild has taken over.", generation=str(generation))
-
-    async def make_live(self, generation: int) -> int:
-        """Flips to the version that was built; returns the one that was live before."""
-        async with self._database.transaction() as tx:
-            row = await (await tx.execute("SELECT live, building FROM generation FOR UPDATE")).fetchone()
-            assert row is not None
-            if row["building"] != generation:
-                raise RebuildInProgress("Another rebuild has taken over.", generation=str(generation))
-            await tx.execute("UPDATE generation SET live = building, building = NULL, building_since = NULL")
-            return row["live"]
-
-    async def drop_generation(self, generation: int) -> None:
-        """Deletes a version that no longer answers."""
-        async with self._database.transaction() as tx:
-            await _drop(tx, generation)
 
 
 def _values(generation: int, query: Query, hour: int) -> dict[str, Any]:
@@ -311,9 +269,3 @@ async def _lock(tx: Connection, generation: int, roots: list[str]) -> dict[str, 
         await tx.execute(_NEW_ROOTS, [generation, roots])
         return await _lock(tx, generation, roots)
     return locked
-
-
-async def _drop(tx: Connection, generation: int) -> None:
-    for table in ("roots", "rolled", "hours", "totals"):
-        await tx.execute(sql.SQL("DELETE FROM {} WHERE generation = %s").format(sql.Identifier(table)), [generation])
-    await tx.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(f"lines_{generation}")))

@@ -12,10 +12,14 @@ local score = redis.call('ZSCORE', board, product)
 if not score then return answer end
 local units = redis.call('ZSCORE', prefix .. 'units' .. suffix, product) or '0'
 local rank = redis.call('ZCOUNT', board, '(' .. score, '+inf') + 1
+-- Redis gives members of one score in byte order, so those that come before the product have smaller ids.
+local is_before = true
 for _, tied in ipairs(redis.call('ZRANGEBYSCORE', board, score, score)) do
-    if tied ~= product then
+    if tied == product then
+        is_before = false
+    else
         local theirs = tonumber(redis.call('ZSCORE', prefix .. 'units' .. suffix, tied) or '0')
-        if theirs > tonumber(units) or (theirs == tonumber(units) and tied < product) then rank = rank + 1 end
+        if theirs > tonumber(units) or (theirs == tonumber(units) and is_before) then rank = rank + 1 end
     end
 end
 answer[4] = rank

@@ -1,0 +1,38 @@
+"""Answers that many ask for at once: read once, good for a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+GOOD_FOR_SECONDS = 1.0
+_REMEMBERED = 4096
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Fresh(Generic[K, V]):
+    """Remembers what `read` answered for a second; those who ask meanwhile wait for the same read. Never answers anything older."""
+
+    def __init__(self, read: Callable[[K], Awaitable[V]]) -> None:
+        self._read = read
+        self._answers: OrderedDict[K, tuple[float, asyncio.Future[V]]] = OrderedDict()
+
+    async def get(self, key: K) -> V:
+        """The answer for a key. A failure is told to everybody who waits, and not remembered."""
+        found = self._answers.get(key)
+        if found is None or time.monotonic() - found[0] > GOOD_FOR_SECONDS or _has_failed(found[1]):
+            found = (time.monotonic(), asyncio.ensure_future(self._read(key)))
+            self._answers[key] = found
+            self._answers.move_to_end(key)
+            if len(self._answers) > _REMEMBERED:
+                self._answers.popitem(last=False)
+        return await asyncio.shield(found[1])
+
+
+def _has_failed(answer: asyncio.Future[V]) -> bool:
+    return answer.done() and (answer.cancelled() or answer.exception() is not None)

@@ -1,0 +1,113 @@
+"""The ranking servicer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from bazaar.ranking.v1 import ranking_pb2, ranking_service_pb2_grpc
+from bazaar.ranking.v1 import ranking_service_pb2 as pb
+from bazaar.type.v1 import money_pb2
+from services.kit.money import exponent
+from services.ranking.audit import Audit
+from services.ranking.details import Details
+from services.ranking.fresh import Fresh
+from services.ranking.model import Count, Metric, ProductNotRanked, Query, Window
+from services.ranking.rankings import Answer, Rankings
+
+_LIMIT = 10
+_WATCH_EVERY_SECONDS = 0.5
+_DIFFERENCES_SHOWN = 1000
+
+Asked = pb.QueryTopProductsRequest | pb.WatchTopProductsRequest | pb.GetProductRankRequest
+
+
+class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
+    """Answers who is most ordered."""
+
+    def __init__(self, rankings: Rankings, details: Details, audit: Audit, currency: str) -> None:
+        self._rankings = rankings
+        self._details = details
+        self._audit = audit
+        self._currency = currency
+        self._tops: Fresh[tuple[Query, int], pb.QueryTopProductsResponse] = Fresh(self._read_top)
+
+    async def QueryTopProducts(self, request: pb.QueryTopProductsRequest, context: grpc.aio.ServicerContext) -> pb.QueryTopProductsResponse:
+        return await self._tops.get((self._query(request, request.category), request.limit or _LIMIT))
+
+    async def GetProductRank(self, request: pb.GetProductRankRequest, context: grpc.aio.ServicerContext) -> pb.GetProductRankResponse:
+        details = await self._details.of([request.product_id])
+        category = request.category
+        if not category:
+            if request.product_id not in details:
+                raise ProductNotRanked("The catalogue doesn't know this product's category.", category="", product_id=request.product_id)
+            category = details[request.product_id].category_id
+        query = self._query(request, category)
+        rank, answer = await self._rankings.rank(query, request.product_id)
+        product = _ranked(rank, answer.counts[0], query, details)
+        return pb.GetProductRankResponse(product=product, category=category, source=_source(answer))
+
+    async def WatchTopProducts(
+        self, request: pb.WatchTopProductsRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[pb.WatchTopProductsResponse]:
+        key = (self._query(request, request.category), request.limit or _LIMIT)
+        shown: Sequence[ranking_pb2.RankedProduct] | None = None
+        while True:
+            top = await self._tops.get(key)
+            if shown is None or list(top.products) != shown:
+                shown = list(top.products)
+                yield pb.WatchTopProductsResponse(products=top.products, source=top.source, as_of=top.as_of)
+            await asyncio.sleep(_WATCH_EVERY_SECONDS)
+
+    async def VerifyRanking(self, request: pb.VerifyRankingRequest, context: grpc.aio.ServicerContext) -> pb.VerifyRankingResponse:
+        report = await self._audit.verify(request.root_category)
+        return pb.VerifyRankingResponse(
+            lines_counted=report.lines_counted,
+            difference_count=len(report.differences),
+            differences=[
+                pb.VerifyRankingResponse.Difference(
+                    category=difference.category,
+                    product_id=difference.product_id,
+                    count=difference.count,
+                    expected=difference.expected,
+                    actual=difference.actual,
+                )
+                for difference in report.differences[:_DIFFERENCES_SHOWN]
+            ],
+        )
+
+    async def RebuildRanking(self, request: pb.RebuildRankingRequest, context: grpc.aio.ServicerContext) -> pb.RebuildRankingResponse:
+        generation, counted = await self._audit.rebuild()
+        return pb.RebuildRankingResponse(generation=generation, lines_counted=counted)
+
+    def _query(self, request: Asked, category: str) -> Query:
+        currency = request.currency or self._currency
+        exponent(currency)  # refuses what is no currency
+        return Query(category, Metric(request.metric or "orders"), Window(request.window or "all"), currency)
+
+    async def _read_top(self, key: tuple[Query, int]) -> pb.QueryTopProductsResponse:
+        query, limit = key
+        answer = await self._rankings.top(query, limit)
+        details = await self._details.of([count.product_id for count in answer.counts])
+        products = [_ranked(rank, count, query, details) for rank, count in enumerate(answer.counts, start=1)]
+        read_at = Timestamp()
+        read_at.FromDatetime(answer.as_of)
+        return pb.QueryTopProductsResponse(products=products, source=_source(answer), as_of=read_at)
+
+
+def _ranked(rank: int, count: Count, query: Query, details: dict[str, ranking_pb2.ProductDetails]) -> ranking_pb2.RankedProduct:
+    return ranking_pb2.RankedProduct(
+        rank=rank,
+        product_id=count.product_id,
+        orders=count.orders,
+        units=count.units,
+        revenue=money_pb2.Money(currency_code=query.currency, minor_units=count.revenue),
+        product=details.get(count.product_id),
+    )
+
+
+def _source(answer: Answer) -> ranking_pb2.Ranking.Source.ValueType:
+    return ranking_pb2.Ranking.LIVE if answer.is_live else ranking_pb2.Ranking.HISTORICAL
