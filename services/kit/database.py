@@ -18,7 +18,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from services.kit.errors import Unavailable
+from services.kit.errors import InvalidArgument, Unavailable
 from services.kit.statements import TracedCursor, is_traced, statement_span
 
 T = TypeVar("T")
@@ -29,8 +29,14 @@ _IDLE_SECONDS = 60.0
 _SESSION_OPTIONS = "-c timezone=UTC -c idle_in_transaction_session_timeout=10s"
 """A process that freezes inside a transaction must not keep its row locks."""
 
-_AWAY = ("08", "53", "57P")
-"""SQLSTATE classes of a server that is gone, full, or shutting down."""
+_AWAY = ("08", "53", "57P", "25P03", "25P04")
+"""How the SQLSTATEs begin of a server that is gone, full, shutting down, or has ended a session that idled in a transaction."""
+
+
+class TextUnstorable(InvalidArgument):
+    """A text holds a NUL character, which PostgreSQL keeps in no text; no client needs one, so no field's rules name it."""
+
+    reason = "VALIDATION_FAILED"
 
 
 class Connection(psycopg.AsyncConnection[DictRow]):
@@ -45,6 +51,7 @@ class Database:
 
     Raises, from every method that talks to the server:
         Unavailable: it is away, or no connection became free within 5 seconds.
+        TextUnstorable: a text was to be kept or looked for that has a NUL character in it.
     """
 
     def __init__(self, url: str, *, max_connections: int = 3) -> None:
@@ -106,9 +113,13 @@ class Database:
                 await self._pool.putconn(connection)
         except PoolTimeout as error:
             raise Unavailable("no database connection became free in time") from error
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             if is_away(error):
                 raise Unavailable("the database is away") from error
+            raise
+        except psycopg.DataError as error:
+            if _is_about_nul(error):
+                raise TextUnstorable("A text must not contain a NUL character.") from None
             raise
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -140,9 +151,16 @@ def session_url(url: str) -> str:
     return make_conninfo(url, options=f"{options} {_SESSION_OPTIONS}".strip(), connect_timeout=5)
 
 
-def is_away(error: psycopg.OperationalError) -> bool:
+def is_away(error: psycopg.Error) -> bool:
     """Whether the server could not be reached or hung up, rather than refused the statement."""
-    return error.sqlstate is None or error.sqlstate.startswith(_AWAY)
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate.startswith(_AWAY)
+
+
+def _is_about_nul(error: psycopg.DataError) -> bool:
+    # psycopg refuses to send one in text (without an SQLSTATE), PostgreSQL to read one in jsonb.
+    return isinstance(error, psycopg.errors.UntranslatableCharacter) or (error.sqlstate is None and "NUL" in str(error))
 
 
 def _was_hung_up(connection: Connection) -> bool:

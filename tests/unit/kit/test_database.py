@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from services.kit.database import Connection, Database
+from services.kit.database import Connection, Database, TextUnstorable
 from services.kit.errors import Unavailable
 from services.kit.statements import summary
 from services.kit.telemetry import tracing
@@ -47,6 +47,17 @@ async def test_a_transaction_rolls_back_when_its_block_raises(database: Database
     assert await colours(database) == ["red", "blue"]
 
 
+@pytest.mark.parametrize("statement", ["SELECT %s::text", "SELECT unnest(%s::text[])", "SELECT %s::jsonb"])
+async def test_a_nul_character_is_a_fault_of_who_sent_the_text(database: Database, statement: str):
+    value = {"SELECT %s::text": "a\x00", "SELECT unnest(%s::text[])": ["a\x00"], "SELECT %s::jsonb": '"\\u0000"'}[statement]
+
+    with pytest.raises(TextUnstorable) as caught:
+        async with database.transaction() as tx:
+            await tx.execute(statement, [value])  # type: ignore[arg-type]
+
+    assert caught.value.reason == "VALIDATION_FAILED"
+
+
 async def test_a_cancelled_transaction_rolls_back_and_gives_its_connection_back(database: Database):
     locked = asyncio.Event()
 
@@ -63,6 +74,37 @@ async def test_a_cancelled_transaction_rolls_back_and_gives_its_connection_back(
         await changing
 
     assert await colours(database) == ["red", "blue"]
+
+
+async def test_a_caller_that_is_cancelled_again_and_again_loses_no_connection(database: Database):
+    for _ in range(3):
+        inside = asyncio.Event()
+
+        async def change(inside: asyncio.Event = inside) -> None:
+            async with database.transaction() as tx:
+                await tx.execute("UPDATE pens SET colour = 'green' WHERE id = 1")
+                inside.set()
+                await asyncio.Event().wait()
+
+        changing = asyncio.create_task(change())
+        await inside.wait()
+        while not changing.done():
+            changing.cancel()
+            await asyncio.sleep(0)
+
+    async with database.connection(), database.connection(), database.connection():
+        pass
+
+
+async def test_a_session_that_idled_too_long_in_a_transaction_is_unavailable(database: Database):
+    async def idle() -> None:
+        async with database.transaction() as tx:
+            await tx.execute("SET idle_in_transaction_session_timeout = 1")
+            await asyncio.sleep(0.1)
+            await tx.execute("SELECT 1")
+
+    with pytest.raises(Unavailable):
+        await idle()
 
 
 async def test_ids_are_read_as_text(database: Database):
