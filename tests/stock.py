@@ -58,6 +58,10 @@ class Inventory:
         """Balances that disagree with their ledger or their holds; empty unless something is very wrong."""
         return [(row["sku"], row["warehouse_id"]) for row in await self.rows(_BROKEN)]
 
+    async def execute(self, statement: str) -> None:
+        async with self.database.connection() as connection:
+            await connection.execute(statement)  # type: ignore[arg-type]
+
     async def rows(self, query: str, *parameters: object) -> list[dict]:
         async with self.database.connection() as connection:
             return await (await connection.execute(query, parameters)).fetchall()  # type: ignore[arg-type]

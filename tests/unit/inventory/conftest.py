@@ -5,11 +5,16 @@ import pytest
 from services.kit.database import Database
 from tests.stock import Inventory, migrated
 
+_EMPTY = "TRUNCATE balances, holds, reservations, ledger, idempotency_keys"
+
 
 @pytest.fixture
-async def shelf(database_url: str) -> AsyncIterator[Inventory]:
-    """Inventory on an empty database."""
-    database = Database(await migrated(database_url))
+async def shelf(module_database_url: str) -> AsyncIterator[Inventory]:
+    """Inventory without any stock, in its module's database."""
+    database = Database(await migrated(module_database_url))
     await database.open()
-    yield Inventory(database)
+    shelf = Inventory(database)
+    # As a replica, because the ledger's trigger refuses to be emptied.
+    await shelf.execute(f"SET session_replication_role = replica; {_EMPTY}; SET session_replication_role = DEFAULT")
+    yield shelf
     await database.close()
