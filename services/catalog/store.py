@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
@@ -32,6 +33,8 @@ from services.kit.errors import Unavailable
 from services.kit.idempotency import KEPT, RequestIdReused, RequestKey
 
 T = TypeVar("T")
+
+_Write = InsertOne[Document] | UpdateOne | DeleteOne
 
 _ATTEMPTS = 5
 _TRANSACTION_SECONDS = 10.0
@@ -164,14 +167,12 @@ class ProductStore:
         owners = await self._owners(products, session)
         admission = admit(products, owners)
         stored = set(owners.values())
-        writes = [
+        writes: list[_Write] = [
             _replacement(product) if product_id in stored else InsertOne(new_document(product))
-            for product_id, product in admission.admitted.items()
+            for product_id, product in sorted(admission.admitted.items(), key=lambda item: item[0] in stored)
         ]
-        if claims := _claims(owners, admission.owners):
-            await self._skus.bulk_write(claims, ordered=False, session=session)
-        if writes:
-            await self._products.bulk_write(writes, ordered=False, session=session)
+        await _write(self._skus, _claims(owners, admission.owners), session)
+        await _write(self._products, writes, session)
         return admission
 
     async def _owners(self, products: Sequence[Product], session: AsyncClientSession) -> dict[str, str]:
@@ -192,8 +193,7 @@ class ProductStore:
             if not done.matched_count:
                 return False
             claims = _claims(dict.fromkeys(old, before.product_id), dict.fromkeys(new, before.product_id))
-            if claims:
-                await self._skus.bulk_write(claims, ordered=False, session=session)
+            await _write(self._skus, claims, session)
             return True
 
         try:
@@ -218,13 +218,19 @@ class ProductStore:
                 return await session.with_transaction(work)
 
 
+async def _write(collection: AsyncCollection[Document], writes: Sequence[_Write], session: AsyncClientSession) -> None:
+    if writes:
+        # In order, so that the first duplicate is the last thing said: whatever follows it in a transaction that is lost only hides it.
+        await collection.bulk_write(writes, ordered=True, session=session)
+
+
 def _replacement(product: Product) -> UpdateOne:
     return UpdateOne({"_id": product.product_id}, {"$set": to_document(product), "$inc": {"version": 1}})
 
 
-def _claims(before: Mapping[str, str], after: Mapping[str, str]) -> list[InsertOne[Document] | UpdateOne | DeleteOne]:
+def _claims(before: Mapping[str, str], after: Mapping[str, str]) -> list[_Write]:
     """The writes that turn one table of product ids by SKU into another."""
-    writes: list[InsertOne[Document] | UpdateOne | DeleteOne] = [DeleteOne({"_id": sku}) for sku in before.keys() - after.keys()]
+    writes: list[_Write] = [DeleteOne({"_id": sku}) for sku in before.keys() - after.keys()]
     for sku, product_id in after.items():
         if sku not in before:
             writes.append(InsertOne({"_id": sku, "product_id": product_id}))
