@@ -116,8 +116,6 @@ class Database:
         except psycopg.Error as error:
             if is_away(error):
                 raise Unavailable("the database is away") from error
-            raise
-        except psycopg.DataError as error:
             if _is_about_nul(error):
                 raise TextUnstorable("A text must not contain a NUL character.") from None
             raise
@@ -138,11 +136,21 @@ class Database:
 
     async def _alive(self) -> Connection:
         while True:
-            connection = await self._pool.getconn()
+            connection = await self._unless_cancelled()
             if not _was_hung_up(connection):
                 return connection
             await connection.close()
             await self._pool.putconn(connection)
+
+    async def _unless_cancelled(self) -> Connection:
+        # asyncio.wait_for, which the pool waits with, forgets a cancellation that arrives together with the connection (until Python 3.12).
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
+        connection = await self._pool.getconn()
+        if task and task.cancelling() > cancelled:
+            await self._pool.putconn(connection)
+            raise asyncio.CancelledError
+        return connection
 
 
 def session_url(url: str) -> str:
@@ -158,9 +166,11 @@ def is_away(error: psycopg.Error) -> bool:
     return error.sqlstate.startswith(_AWAY)
 
 
-def _is_about_nul(error: psycopg.DataError) -> bool:
+def _is_about_nul(error: psycopg.Error) -> bool:
     # psycopg refuses to send one in text (without an SQLSTATE), PostgreSQL to read one in jsonb.
-    return isinstance(error, psycopg.errors.UntranslatableCharacter) or (error.sqlstate is None and "NUL" in str(error))
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.DataError) and "NUL" in str(error)
+    return isinstance(error, psycopg.errors.UntranslatableCharacter)
 
 
 def _was_hung_up(connection: Connection) -> bool:
