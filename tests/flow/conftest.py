@@ -1,0 +1,46 @@
+"""The shop that flow tests share, and the judge that looks at it after each of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from services.__main__ import find_services, migrate_all
+from services.kit.runtime import Runtime
+from tests.conftest import TestPostgres
+from tests.invariants import Servers
+from tests.shop import Shop, settings_for
+from tools.secrets import make_missing
+
+MIGRATED = ("users", "inventory", "cart", "pricing", "orders", "payments", "ranking", "events")
+
+
+@pytest.fixture(scope="session")
+async def shop(
+    postgres: TestPostgres, redis_url: str, mongo_url: str, short_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Shop]:
+    """All services in this process."""
+    secrets = tmp_path_factory.mktemp("secrets")
+    make_missing(secrets)
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        for name in MIGRATED:
+            connection.execute(f"CREATE DATABASE bazaar_{name}")  # type: ignore[arg-type]
+    servers = Servers(postgres.url("bazaar_{service}"), postgres.url("bazaar_events"))
+    settings = settings_for(secrets, short_directory, servers, redis_url, mongo_url, "flow-1")
+    await migrate_all([], settings)
+    shop = Shop(Runtime(find_services([]), settings), settings, servers)
+    await shop.open()
+    yield shop
+    await shop.close()
+
+
+@pytest.fixture(autouse=True)
+async def invariants(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """After every test that used the shop, its invariants hold."""
+    yield
+    if "shop" in request.fixturenames:
+        shop: Shop = request.getfixturevalue("shop")
+        assert await shop.violations() == []

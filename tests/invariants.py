@@ -1,0 +1,188 @@
+"""What must hold of the shop after anything whatsoever; the judge of every flow, chaos and simulation test.
+
+Reads the services' databases directly, as no service may: an auditor with keys to all rooms. First waits until events have been worked off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
+
+_SETTLE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the shop keeps things.
+
+    Args:
+        databases: PostgreSQL of a service, with `{service}` to be filled in.
+        events: PostgreSQL of the event bus.
+    """
+
+    databases: str
+    events: str
+
+    def database(self, service: str) -> str:
+        return self.databases.replace("{service}", service)
+
+
+async def violations(servers: Servers) -> list[str]:
+    """Sentences that say what is wrong; empty when all is well."""
+    await _settled(servers)
+    found: list[str] = []
+    for check in (_stock, _orders_and_stock, _orders_and_payments, _orders_have_deadlines, _events_of_orders, _rankings):
+        found += await check(servers)
+    return found
+
+
+async def _settled(servers: Servers) -> None:
+    """Waits until outboxes and subscriptions have caught up; what hasn't by then shows as a violation."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        outboxes = sum(
+            [(await _rows(servers.database(service), "SELECT count(*) FROM outbox"))[0][0] for service in ("orders", "payments")]
+        )
+        behind = await _rows(
+            servers.events,
+            """SELECT coalesce(sum(p.head - l.position), 0) + (SELECT count(*) FROM failures WHERE due_at IS NOT NULL)
+               FROM leases l JOIN partitions p ON p.id = l.partition_id""",
+        )
+        if sum(rows[0][0] for rows in (*waiting, behind)) == 0:
+            return
+        await asyncio.sleep(0.05)
+
+
+async def _stock(servers: Servers) -> list[str]:
+    """on_hand = available + held (live, or due and not yet folded), none negative; the ledger sums to on_hand."""
+    broken = await _rows(
+        servers.database("inventory"),
+        """SELECT b.sku, b.warehouse_id, b.on_hand, b.reserved, coalesce(l.units, 0), coalesce(h.quantity, 0)
+           FROM balances b
+           LEFT JOIN (SELECT sku, warehouse_id, sum(units) AS units FROM ledger GROUP BY 1, 2) l USING (sku, warehouse_id)
+           LEFT JOIN (SELECT sku, warehouse_id, sum(quantity) AS quantity FROM holds GROUP BY 1, 2) h USING (sku, warehouse_id)
+           WHERE b.on_hand <> coalesce(l.units, 0) OR b.reserved <> coalesce(h.quantity, 0) OR b.reserved < 0 OR b.on_hand < b.reserved""",
+    )
+    return [
+        f"stock of {sku} in {warehouse}: on hand {on_hand} (ledger {ledger}), reserved {reserved} (held {held})"
+        for sku, warehouse, on_hand, reserved, ledger, held in broken
+    ]
+
+
+async def _orders_and_stock(servers: Servers) -> list[str]:
+    """An order is confirmed exactly when its stock is out, for exactly its lines."""
+    reservations = {
+        order_id: (state, _by_sku((sku, quantity) for sku, _, quantity in allocations))
+        for order_id, state, allocations in await _rows(
+            servers.database("inventory"), "SELECT order_id::text, state, allocations FROM reservations"
+        )
+    }
+    found: list[str] = []
+    for order_id, state, content in await _orders(servers):
+        stock, allocated = reservations.get(order_id, ("none", {}))
+        if state == "CONFIRMED":
+            if stock != "COMMITTED":
+                found.append(f"order {order_id} is CONFIRMED but its stock is {stock}")
+            elif allocated != _by_sku((line["sku"], line["quantity"]) for line in content["lines"]):
+                found.append(f"order {order_id} took other stock than it has lines: {allocated}")
+        elif state == "CANCELLED" and stock in ("HELD", "COMMITTED"):
+            found.append(f"order {order_id} is CANCELLED but its stock is {stock}")
+    orphans = reservations.keys() - {order_id for order_id, _, _ in await _orders(servers)}
+    return found + [
+        f"stock is COMMITTED for {order_id}, which is no order" for order_id in orphans if reservations[order_id][0] == "COMMITTED"
+    ]
+
+
+async def _orders_and_payments(servers: Servers) -> list[str]:
+    """A confirmed order is paid, or to be paid on delivery, for exactly its total; a cancelled one is not."""
+    payments = {
+        order_id: (state, currency, minor_units)
+        for order_id, state, currency, minor_units in await _rows(
+            servers.database("payments"), "SELECT order_id::text, state, currency, minor_units FROM payments"
+        )
+    }
+    found: list[str] = []
+    for order_id, state, content in await _orders(servers):
+        paid = payments.get(order_id, ("none", "", 0))
+        if state == "CONFIRMED" and paid not in {(good, content["currency"], content["total"]) for good in ("ACCEPTED", "CAPTURED")}:
+            found.append(f"order {order_id} of {content['total']} {content['currency']} is CONFIRMED but its payment is {paid}")
+        if state == "CANCELLED" and content and paid[0] not in ("VOIDED", "REFUNDED", "FAILED"):
+            found.append(f"order {order_id} is CANCELLED but its payment is {paid}")
+    return found
+
+
+async def _orders_have_deadlines(servers: Servers) -> list[str]:
+    """Every order is final, confirmed, or has a time by which somebody moves it on."""
+    stuck = await _rows(
+        servers.database("orders"),
+        "SELECT order_id::text, state FROM orders WHERE state NOT IN ('CONFIRMED', 'CANCELLED') AND due_at IS NULL",
+    )
+    return [f"order {order_id} is {state} and has no deadline" for order_id, state in stuck]
+
+
+async def _events_of_orders(servers: Servers) -> list[str]:
+    """Every change of an order that anybody could see has its event, once, in order."""
+    told: dict[str, list[str]] = {}
+    log = """SELECT subject, type FROM log JOIN partitions p ON p.id = partition_id WHERE p.topic = 'orders' ORDER BY p.id, position"""
+    for order_id, kind in await _rows(servers.events, log):
+        told.setdefault(order_id, []).append(kind.rpartition(".")[2])
+    events = {
+        "PAYMENT_PENDING": "OrderCreated",
+        "CONFIRMED": "OrderPlaced",
+        "CANCELLING": "OrderCancelling",
+        "CANCELLED": "OrderCancelled",
+    }
+    found: list[str] = []
+    for order_id, timeline in await _rows(servers.database("orders"), "SELECT order_id::text, timeline FROM orders WHERE is_submitted"):
+        wanted = [events[entry["state"]] for entry in timeline if entry["state"] in events]
+        if wanted != (heard := list(dict.fromkeys(told.get(order_id, [])))):
+            found.append(f"order {order_id} went through {wanted} but {heard} was told")
+    return found
+
+
+async def _rankings(servers: Servers) -> list[str]:
+    """The lines that rankings count are the orders' lines, each once, with the sign that its order's state says."""
+    counted = await _rows(
+        servers.database("ranking"),
+        """SELECT order_id::text, line_number, sum(sign), max(product_id), max(quantity), max(net_amount)
+           FROM lines JOIN generation ON generation = live GROUP BY 1, 2""",
+    )
+    actual = {
+        (order_id, number): (int(sign), product, quantity, net) for order_id, number, sign, _, product, quantity, net in counted if sign
+    }
+    expected = {
+        (order_id, line["line_number"]): (1, line["product_id"], line["quantity"], line["net_amount"])
+        for order_id, state, content in await _orders(servers)
+        if state == "CONFIRMED"
+        for line in content["lines"]
+    }
+    return [
+        f"line {number} of order {order_id} is ranked as {actual.get((order_id, number))}, not {expected.get((order_id, number))}"
+        for order_id, number in sorted(expected.keys() | actual.keys())
+        if actual.get((order_id, number)) != expected.get((order_id, number))
+    ]
+
+
+async def _orders(servers: Servers) -> list[TupleRow]:
+    return await _rows(
+        servers.database("orders"),
+        "SELECT order_id::text, state, content FROM orders LEFT JOIN order_contents USING (user_bucket, order_id)",
+    )
+
+
+def _by_sku(lines: Iterable[tuple[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for sku, quantity in lines:
+        total[sku] = total.get(sku, 0) + quantity
+    return total
+
+
+async def _rows(url: str, statement: str) -> list[Any]:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        return await (await connection.execute(statement)).fetchall()  # type: ignore[arg-type]
