@@ -1,6 +1,7 @@
 """What every event bus does, whichever engine is under it (services/kit/events/port.py)."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -330,6 +331,22 @@ async def test_a_handler_that_cancels_itself_fails_like_any_other(stage: Stage):
     async with stage.consuming(cancelled) as consuming:
         await _died(stage)
         assert not consuming.done()
+
+
+async def test_a_consumer_ends_though_its_handler_swallows_the_cancellation(stage: Stage):
+    await stage.publish("k", 1)
+    begun = asyncio.Event()
+
+    async def swallow(events: Sequence[Event]) -> None:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async with stage.consuming(swallow) as consuming:
+        await asyncio.wait_for(begun.wait(), 10)
+        consuming.cancel()
+        await asyncio.wait_for(asyncio.wait([consuming]), 5)
+        assert consuming.done()
 
 
 async def test_a_consumer_that_leaves_gives_its_partitions_back_at_once(stage: Stage, other_bus: EventBus):

@@ -40,7 +40,8 @@ async def _try_in_halves(handle: Handler, events: Sequence[Event], start: int, f
     try:
         await handle(events)
     except BaseException as error:
-        if _is_cancelled(error) or is_away(error):
+        # A CancelledError may also come from a call that the handler made; that is a failure like any other.
+        if is_cancelled() or is_away(error) or not isinstance(error, Exception | asyncio.CancelledError):
             raise
         if len(events) == 1:
             failed[start] = f"{type(error).__name__}: {error}"[:_ERROR_LENGTH]
@@ -57,12 +58,10 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, Unavailable | ConnectionError)
 
 
-def _is_cancelled(error: BaseException) -> bool:
-    if isinstance(error, asyncio.CancelledError):
-        # By whoever runs the consumer, rather than by a call that the handler made.
-        task = asyncio.current_task()
-        return task is None or task.cancelling() > 0
-    return not isinstance(error, Exception)
+def is_cancelled() -> bool:
+    """Whether whoever runs this consumer has cancelled it, even if a handler swallowed that (asyncio.wait_for may, until Python 3.12)."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import structlog
 from psycopg.rows import tuple_row
 
 from services.kit.database import Database
-from services.kit.events.attempt import attempt, is_away
+from services.kit.events.attempt import attempt, is_away, is_cancelled
 from services.kit.events.membership import Membership
 from services.kit.events.port import Event, Subscription
 from services.kit.events.progress import EVENT_COLUMNS, event_of
@@ -56,7 +56,7 @@ class BroadcastReader:
         self.wake()
         try:
             await self._membership.look_again()
-            while True:
+            while not is_cancelled():
                 await self._has_work.wait()
                 self._has_work.clear()
                 try:

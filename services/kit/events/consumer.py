@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from services.kit.database import Database
-from services.kit.events.attempt import attempt, is_away
+from services.kit.events.attempt import attempt, is_away, is_cancelled
 from services.kit.events.membership import Membership
 from services.kit.events.port import Subscription
 from services.kit.events.progress import Entry, Progress
@@ -47,7 +47,7 @@ class GroupConsumer:
         pause = _FIRST_PAUSE_SECONDS
         try:
             await self._membership.look_again()
-            while True:
+            while not is_cancelled():
                 try:
                     await self._has_work.wait()
                     self._has_work.clear()

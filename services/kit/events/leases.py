@@ -18,8 +18,15 @@ LEASE = timedelta(seconds=2)
 
 _MINE = "mine AS (SELECT * FROM unnest(%(groups)s::text[], %(topics)s::text[]) AS mine (group_name, topic))"
 
+# What this member no longer consumes, but could not give back when it stopped, is given back here.
 _BEAT = f"""
-    WITH {_MINE}, beat AS (
+    WITH {_MINE}, gone AS (
+        DELETE FROM subscribers WHERE member_id = %(member)s AND (group_name, topic) NOT IN (SELECT group_name, topic FROM mine)
+        RETURNING group_name, topic
+    ), given_back AS (
+        UPDATE leases SET owner = NULL FROM gone JOIN partitions USING (topic)
+        WHERE leases.group_name = gone.group_name AND leases.partition_id = partitions.id AND owner = %(member)s
+    ), beat AS (
         INSERT INTO members (id, process, expires_at) VALUES (%(member)s, %(process)s, now() + %(lease)s)
         ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
     ), joined AS (
@@ -36,21 +43,21 @@ _BEAT = f"""
 """
 # Members of a group are ordered by a hash, so that what doesn't divide evenly falls to another member in each group.
 _SURVEY = f"""
-    WITH {_MINE}, alive AS (
+    WITH {_MINE}, alive AS MATERIALIZED (
         SELECT group_name, topic, member_id, count(*) OVER (PARTITION BY group_name, topic) AS members, row_number() OVER (
             PARTITION BY group_name, topic ORDER BY md5(member_id::text || group_name || topic)
         ) AS place
         FROM mine JOIN subscribers USING (group_name, topic) JOIN members ON members.id = member_id
         WHERE expires_at > now()
-    ), held AS (
+    ), due AS MATERIALIZED (
+        SELECT DISTINCT group_name, partition_id FROM failures WHERE due_at <= now()
+    ), held AS MATERIALIZED (
         SELECT mine.group_name, topic, count(*) AS partitions, count(*) FILTER (WHERE owner = %(member)s) AS held,
             bool_or(owner = %(member)s AND head > greatest(position, floor)) AS is_behind,
-            bool_or(owner = %(member)s AND EXISTS (
-                SELECT FROM failures WHERE failures.group_name = leases.group_name AND failures.partition_id = leases.partition_id
-                AND due_at <= now()
-            )) AS has_due_failures
+            bool_or(owner = %(member)s AND due.partition_id IS NOT NULL) AS has_due_failures
         FROM mine JOIN partitions USING (topic)
         JOIN leases ON leases.group_name = mine.group_name AND leases.partition_id = partitions.id
+        LEFT JOIN due ON due.group_name = mine.group_name AND due.partition_id = partitions.id
         GROUP BY mine.group_name, topic
     )
     SELECT group_name, topic, is_behind, has_due_failures,

@@ -83,5 +83,5 @@ CREATE TABLE failures (
     UNIQUE (group_name, partition_id, position),
     CHECK ((due_at IS NULL) <> (died_at IS NULL))
 );
-CREATE INDEX failures_due ON failures (group_name, partition_id, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX failures_due ON failures (due_at, group_name, partition_id) WHERE due_at IS NOT NULL;
 CREATE INDEX failures_dead ON failures (died_at) WHERE died_at IS NOT NULL;
