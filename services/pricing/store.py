@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from datetime import datetime
 from typing import Any, LiteralString
@@ -66,8 +66,9 @@ class RateStore:
     Raises, from every method: Unavailable: PostgreSQL is away.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._database = database
+        self._monotonic = monotonic
         self._lock = asyncio.Lock()
         self._rates: Rates | None = None
         self._read_at = 0.0
@@ -79,7 +80,7 @@ class RateStore:
         async with self._lock:
             if rates := self._fresh():
                 return rates
-            asked_at = time.monotonic()
+            asked_at = self._monotonic()
             self._rates = rates = Rates.of(await self.tax_rates(), await self.shipping_rates())
             self._read_at = asked_at
             return rates
@@ -97,7 +98,7 @@ class RateStore:
         await self._set(_SET_SHIPPING_RATE, rate)
 
     def _fresh(self) -> Rates | None:
-        return self._rates if time.monotonic() - self._read_at < RATES_KEPT_SECONDS else None
+        return self._rates if self._monotonic() - self._read_at < RATES_KEPT_SECONDS else None
 
     async def _set(self, statement: LiteralString, rate: TaxRate | ShippingRate) -> None:
         async with self._database.connection() as connection:
