@@ -46,9 +46,7 @@ async def _settled(servers: Servers) -> None:
     """Waits until outboxes and subscriptions have caught up; what hasn't by then shows as a violation."""
     deadline = time.monotonic() + _SETTLE_SECONDS
     while time.monotonic() < deadline:
-        outboxes = sum(
-            [(await _rows(servers.database(service), "SELECT count(*) FROM outbox"))[0][0] for service in ("orders", "payments")]
-        )
+        waiting = [await _rows(servers.database(service), "SELECT count(*) FROM outbox") for service in ("orders", "payments")]
         behind = await _rows(
             servers.events,
             """SELECT coalesce(sum(p.head - l.position), 0) + (SELECT count(*) FROM failures WHERE due_at IS NOT NULL)

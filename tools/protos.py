@@ -1,6 +1,6 @@
 """Turns protos/ into generated/python, and into the image that buf checks.
 
-`buf/validate/validate.proto` is in no Python package as text, only as the descriptor that protovalidate carries; it is handed to protoc from
+`buf/validate/validate.proto` is in no Python package as text, only as the descriptor that protovalidate carries; protoc gets it from
 there, so that generating needs nothing but the installed requirements.
 """
 
@@ -12,13 +12,14 @@ from pathlib import Path
 
 import google.api  # namespace package: the folder above holds google/api and google/rpc
 from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
-from google.protobuf.internal import encoder
 from protovalidate._gen.buf.validate import validate_pb
 
 ROOT = Path(__file__).parents[1]
 PROTOS = ROOT / "protos"
 PYTHON = ROOT / "generated" / "python"
 PACKAGES = ("bazaar", "buf")
+_ONLY_IMPORTED = b"\xd2\xf6\x03\x02\x08\x01"
+"""Field 8042 of a file in a buf image, `{is_import: true}`: not to be linted."""
 
 
 class GenerationFailed(Exception):
@@ -56,14 +57,11 @@ def image(path: Path, protos: Path = PROTOS) -> None:
         GenerationFailed: a proto file is wrong.
     """
     _protoc(["--include_imports", "--include_source_info", f"--descriptor_set_out={path}", *sources(protos)], protos)
-    files = descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes()).file
-    path.write_bytes(b"".join(_image_file(file) for file in files))
-
-
-def _image_file(file: descriptor_pb2.FileDescriptorProto) -> bytes:
-    """One `file` field of a buf image: a descriptor set in which field 8042 marks files that are only imported, and so not linted."""
-    content = file.SerializeToString() + (b"" if file.package.startswith("bazaar.") else b"\xd2\xf6\x03\x02\x08\x01")
-    return b"\x0a" + encoder._VarintBytes(len(content)) + content
+    files = descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes())
+    for file in files.file:
+        if not file.package.startswith("bazaar."):
+            file.MergeFromString(_ONLY_IMPORTED)
+    path.write_bytes(files.SerializeToString())
 
 
 def _protoc(arguments: list[str], protos: Path = PROTOS) -> None:

@@ -10,23 +10,18 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import grpc
 import structlog
 
 from bazaar.cart.v1 import cart_service_pb2
-from bazaar.cart.v1.cart_service_pb2_grpc import CartServiceAsyncStub
 from bazaar.checkout.v1 import checkout_service_pb2 as pb
 from bazaar.inventory.v1 import inventory_pb2, inventory_service_pb2
-from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
 from bazaar.orders.v1 import orders_pb2, orders_service_pb2
-from bazaar.orders.v1.orders_service_pb2_grpc import OrdersServiceAsyncStub
 from bazaar.payments.v1 import payments_pb2, payments_service_pb2
-from bazaar.payments.v1.payments_service_pb2_grpc import PaymentsServiceAsyncStub
 from bazaar.pricing.v1 import pricing_pb2, pricing_service_pb2
-from bazaar.pricing.v1.pricing_service_pb2_grpc import PricingServiceAsyncStub
 from bazaar.users.v1 import users_service_pb2
-from bazaar.users.v1.users_service_pb2_grpc import UsersServiceAsyncStub
 from services.checkout.model import (
     CartEmpty,
     MethodUnsupported,
@@ -43,6 +38,14 @@ from services.kit.money import Money
 from services.kit.rpc.calls import within
 from services.kit.rpc.status import reason_of
 from services.kit.telemetry import tracing
+
+if TYPE_CHECKING:
+    from bazaar.cart.v1.cart_service_pb2_grpc import CartServiceAsyncStub
+    from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
+    from bazaar.orders.v1.orders_service_pb2_grpc import OrdersServiceAsyncStub
+    from bazaar.payments.v1.payments_service_pb2_grpc import PaymentsServiceAsyncStub
+    from bazaar.pricing.v1.pricing_service_pb2_grpc import PricingServiceAsyncStub
+    from bazaar.users.v1.users_service_pb2_grpc import UsersServiceAsyncStub
 
 SUBMIT_BUDGET = timedelta(seconds=8)
 """How long a holder may take until its order is submitted; shorter than the claim that orders gives it."""
