@@ -30,7 +30,7 @@ app.command()(up.up)
 app.command()(down.down)
 app.command()(status.status)
 app.command()(logs.logs)
-app.command(context_settings=PASS_ON)(test.test)
+app.command("test", context_settings=PASS_ON)(test.run_tests)
 app.command(context_settings=PASS_ON)(check.check)
 
 

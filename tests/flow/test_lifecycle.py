@@ -65,26 +65,35 @@ def wait_until(condition, seconds: float = 10) -> None:
 
 
 @pytest.fixture
-def shell(short_directory: Path) -> Iterator[Shell]:
-    shell = Shell(short_directory / "lifecycle")
+def fresh(short_directory: Path) -> Iterator[Shell]:
+    """A home that never ran."""
+    shell = Shell(short_directory / "fresh")
     yield shell
     shell.run("down")
     shutil.rmtree(shell.home.path, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def shell(short_directory: Path) -> Iterator[Shell]:
+    shell = Shell(short_directory / "lifecycle")
+    yield shell
+    shell.run("down")
+
+
 @pytest.fixture
 def running(shell: Shell) -> Shell:
+    """One home for all tests that want it running; whatever the last one did to it, `up` puts it right."""
     shell.up()
     return shell
 
 
-def test_a_first_start_is_ready_within_twenty_seconds(shell):
+def test_a_first_start_is_ready_within_twenty_seconds(fresh):
     began = time.monotonic()
-    shell.up()
+    fresh.up()
 
     assert time.monotonic() - began < 20
-    assert shell.is_serving()
-    assert {name: process["state"] for name, process in shell.processes().items()} == dict.fromkeys(NAMES, "ready")
+    assert fresh.is_serving()
+    assert {name: process["state"] for name, process in fresh.processes().items()} == dict.fromkeys(NAMES, "ready")
 
 
 def test_up_while_up_says_so(running):
@@ -126,16 +135,16 @@ def test_a_start_after_everything_was_killed_recovers_by_itself(running):
     assert running.is_serving()
 
 
-def test_a_taken_port_is_one_plain_sentence_and_leaves_nothing_running(shell):
+def test_a_taken_port_is_one_plain_sentence_and_leaves_nothing_running(fresh):
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        other.bind(("127.0.0.1", shell.port))
+        other.bind(("127.0.0.1", fresh.port))
         other.listen()
-        done = shell.run("up", "--detach")
+        done = fresh.run("up", "--detach")
 
-    sentence = f"bazaar: port {shell.port} of 127.0.0.1 is in use; free it, or choose another one with BAZAAR_EDGE_PORT"
+    sentence = f"bazaar: port {fresh.port} of 127.0.0.1 is in use; free it, or choose another one with BAZAAR_EDGE_PORT"
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, sentence)
-    assert not any(identity.is_alive() for identity in shell.identities())
+    assert not any(identity.is_alive() for identity in fresh.identities())
 
 
 def test_two_homes_run_side_by_side(running, short_directory):
@@ -148,21 +157,21 @@ def test_two_homes_run_side_by_side(running, short_directory):
     assert running.is_serving()
 
 
-def test_two_shells_that_start_one_home_share_it(shell):
-    command = [sys.executable, "-m", "tools", "--home", str(shell.home.path), "up", "--detach"]
-    environment = {**os.environ, "BAZAAR_EDGE_PORT": str(shell.port)}
+def test_two_shells_that_start_one_home_share_it(fresh):
+    command = [sys.executable, "-m", "tools", "--home", str(fresh.home.path), "up", "--detach"]
+    environment = {**os.environ, "BAZAAR_EDGE_PORT": str(fresh.port)}
     both = [subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(2)]
 
     assert [process.wait(100) for process in both] == [0, 0]
-    assert shell.is_serving()
+    assert fresh.is_serving()
 
 
-def test_ctrl_c_ends_a_start_in_the_foreground(shell):
-    command = [sys.executable, "-m", "tools", "--home", str(shell.home.path), "up"]
-    environment = {**os.environ, "BAZAAR_EDGE_PORT": str(shell.port)}
+def test_ctrl_c_ends_a_start_in_the_foreground(fresh):
+    command = [sys.executable, "-m", "tools", "--home", str(fresh.home.path), "up"]
+    environment = {**os.environ, "BAZAAR_EDGE_PORT": str(fresh.port)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    wait_until(shell.is_serving, seconds=60)
-    identities = shell.identities()
+    wait_until(fresh.is_serving, seconds=60)
+    identities = fresh.identities()
     process.send_signal(signal.SIGINT)
 
     assert process.wait(30) == 130

@@ -9,7 +9,10 @@ import typer
 
 from tools.home import Home
 
-HomeOption = Annotated[Path | None, typer.Option("--home", metavar="DIR", help="Where this Bazaar keeps everything; .bazaar/ by default.")]
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", metavar="DIR", readable=False, help="Where this Bazaar keeps everything; .bazaar/ by default."),
+]
 
 
 def home_of(context: typer.Context, after: Path | None) -> Home:

@@ -92,19 +92,22 @@ class Postgres:
         unfinished.rename(self.data)
 
     def _end_leftover(self) -> None:
-        """Ends a server that outlived its supervisor; drops a pid file whose number belongs to another program by now.
+        """Ends a server that outlived its supervisor; drops a pid file that PostgreSQL would wrongly believe.
 
-        PostgreSQL itself sees to the files of a server that is simply dead.
+        It asks only whether the number is in use, and so takes another program's process, or the remains of its own that nobody has
+        collected yet, for a running server. The files of a server that is simply gone are PostgreSQL's own affair.
         """
         file = self.data / "postmaster.pid"
-        with suppress(OSError, ValueError, ProcessLookupError):
-            left = Identity.of(int(file.read_text().split("\n", 1)[0]))
-            if str(self.data).encode() in Path(f"/proc/{left.pid}/cmdline").read_bytes():
+        with suppress(OSError, ValueError):
+            number = int(file.read_text().split("\n", 1)[0])
+            if not Path(f"/proc/{number}").exists():
+                return
+            if str(self.data).encode() in Path(f"/proc/{number}/cmdline").read_bytes():
+                left = Identity.of(number)
                 left.send(signal.SIGINT)
                 end([left], seconds=10)
-            else:
-                (self.sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
-                file.unlink()
+            file.unlink()
+            (self.sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
     def _initdb(self, directory: Path) -> None:
         launch = [sys.executable, "-I", "-S", str(LAUNCH), str(int(signal.SIGTERM)), str(os.getpid()), "unprivileged"]

@@ -1,4 +1,7 @@
+import os
 import socket
+import subprocess
+import sys
 
 import psycopg
 import pymongo
@@ -7,7 +10,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tools.servers import free_port, is_free
+from tools.processes import start_time
+from tools.servers import Running, free_port, is_free
+from tools.servers.postgres import Postgres
+from tools.servers.redis import Redis
 
 
 def test_postgres_is_version_18_and_reached_by_unix_socket_alone(postgres):
@@ -63,3 +69,42 @@ def test_a_listening_port_is_not_free():
         listener.bind(("127.0.0.1", port))
         listener.listen()
         assert not is_free(port)
+
+
+@pytest.fixture
+def own_postgres(short_directory):
+    """A cluster that a test may maltreat."""
+    return Postgres(short_directory / "own", short_directory / "own-sockets", {"fsync": "off"})
+
+
+def test_postgres_starts_although_its_pid_file_names_another_program(own_postgres, tmp_path):
+    own_postgres.prepare()
+    (own_postgres.data / "postmaster.pid").write_text(f"{os.getppid()}\n{own_postgres.data}\n")
+    with Running(own_postgres, tmp_path / "log"):
+        assert own_postgres.ready()
+
+
+def test_postgres_starts_although_nobody_has_collected_the_last_one(own_postgres, tmp_path):
+    own_postgres.prepare()
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    while start_time(zombie.pid) is not None:
+        pass
+    (own_postgres.data / "postmaster.pid").write_text(f"{zombie.pid}\n{own_postgres.data}\n")
+    with Running(own_postgres, tmp_path / "log"):
+        assert own_postgres.ready()
+    zombie.wait()
+
+
+def test_postgres_that_outlived_its_supervisor_is_replaced(own_postgres, tmp_path):
+    with Running(own_postgres, tmp_path / "log"):
+        old = int((own_postgres.data / "postmaster.pid").read_text().split()[0])
+        with Running(own_postgres, tmp_path / "log"):
+            assert int((own_postgres.data / "postmaster.pid").read_text().split()[0]) != old
+
+
+def test_a_prepared_redis_drops_a_nodes_file_that_was_cut_short(tmp_path):
+    server = Redis(tmp_path, "password")
+    (tmp_path / "nodes.conf").write_text("07c37df 127.0.0.1:70")
+    server.prepare()
+
+    assert not (tmp_path / "nodes.conf").exists()
