@@ -1,0 +1,230 @@
+"""Carts in PostgreSQL. Every write of a cart holds its row's lock, so that two devices never undo each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from services.cart.model import Cart, CartNotFound, Item, taken_out
+from services.kit import inbox
+from services.kit.database import Connection, Database
+from services.kit.events.port import Event
+from services.kit.idempotency import Once
+from services.kit.ids import uuid7
+
+_THIS_OR_ACTIVE = "cart_id = coalesce(%(cart_id)s::uuid, (SELECT cart_id FROM active_carts WHERE user_id = %(user_id)s))"
+_COLUMNS = """
+    carts.cart_id, currency, created_at, updated_at,
+    carts.cart_id = (SELECT cart_id FROM active_carts WHERE user_id = carts.user_id) AS is_active
+"""
+_ITEM_COLUMNS = "sku, product_id, title, quantity, price_seen"
+_FIND = f"""
+SELECT {_COLUMNS}, {_ITEM_COLUMNS} FROM carts LEFT JOIN cart_items USING (cart_id)
+WHERE user_id = %(user_id)s AND carts.{_THIS_OR_ACTIVE} ORDER BY position
+"""
+_LIST = f"""
+SELECT {_COLUMNS}, {_ITEM_COLUMNS} FROM
+    (SELECT * FROM carts WHERE user_id = %s AND (%s::uuid IS NULL OR cart_id < %s) ORDER BY cart_id DESC LIMIT %s) AS carts
+    LEFT JOIN cart_items USING (cart_id)
+ORDER BY carts.cart_id DESC, position
+"""
+_COUNT = f"SELECT item_count FROM carts WHERE user_id = %(user_id)s AND {_THIS_OR_ACTIVE}"
+_LINES = f"""
+SELECT carts.cart_id, sku, quantity FROM carts LEFT JOIN cart_items USING (cart_id)
+WHERE user_id = %(user_id)s AND carts.{_THIS_OR_ACTIVE} ORDER BY position
+"""
+_LOCK = f"SELECT {_COLUMNS} FROM carts WHERE user_id = %(user_id)s AND {_THIS_OR_ACTIVE} FOR NO KEY UPDATE"
+_LOCK_MANY = f"SELECT {_COLUMNS} FROM carts WHERE cart_id = ANY(%s::uuid[]) ORDER BY cart_id FOR NO KEY UPDATE"
+_ITEMS = f"SELECT cart_id, {_ITEM_COLUMNS} FROM cart_items WHERE cart_id = ANY(%s::uuid[]) ORDER BY cart_id, position"
+_INSERT = "INSERT INTO carts (cart_id, user_id, created_at, updated_at) VALUES (%s, %s, %s, %s)"
+_ACTIVATE = """
+INSERT INTO active_carts (user_id, cart_id) VALUES (%s, %s) ON CONFLICT (user_id) DO UPDATE SET cart_id = excluded.cart_id
+"""
+_ACTIVATE_FIRST = "INSERT INTO active_carts (user_id, cart_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+_WRITE = """
+WITH gone AS (
+    DELETE FROM cart_items USING unnest(%(gone_carts)s::uuid[], %(gone_skus)s::text[]) AS gone (cart_id, sku)
+    WHERE cart_items.cart_id = gone.cart_id AND cart_items.sku = gone.sku
+), put AS (
+    INSERT INTO cart_items (cart_id, sku, product_id, title, quantity, price_seen)
+    SELECT * FROM unnest(%(put_carts)s::uuid[], %(skus)s::text[], %(product_ids)s::text[], %(titles)s::text[], %(quantities)s::int[],
+                         %(prices_seen)s::bigint[])
+    ON CONFLICT (cart_id, sku) DO UPDATE SET title = excluded.title, quantity = excluded.quantity, price_seen = excluded.price_seen
+)
+UPDATE carts SET currency = changed.currency, item_count = changed.item_count, updated_at = %(now)s
+FROM unnest(%(carts)s::uuid[], %(currencies)s::text[], %(item_counts)s::int[]) AS changed (cart_id, currency, item_count)
+WHERE carts.cart_id = changed.cart_id
+"""
+
+NO_CART = Cart("", is_active=True)
+"""What a user has who hasn't put anything into a cart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What is, or was, ordered from a cart."""
+
+    cart_id: str
+    quantities: dict[str, int]
+    """Units by SKU."""
+
+
+class CartStore:
+    """Keeps carts. Where a method takes `cart_id`, the empty one means the user's active cart."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, user_id: str, cart_id: str) -> Cart:
+        """A cart; an empty one without an id when no cart is active.
+
+        Raises:
+            CartNotFound: the user has no such cart.
+        """
+        async with self._database.connection() as connection:
+            rows = await (await connection.execute(_FIND, _wanted(user_id, cart_id))).fetchall()
+        if not rows:
+            return _no_cart(cart_id)
+        return _cart_of(rows[0], rows)
+
+    async def list(self, user_id: str, *, before: str | None, limit: int) -> list[Cart]:
+        """A user's carts, the newest first, with ids below `before`."""
+        async with self._database.connection() as connection:
+            rows = await (await connection.execute(_LIST, [user_id, before, before, limit])).fetchall()
+        return [_cart_of(items[0], items) for items in _grouped(rows)]
+
+    async def count(self, user_id: str, cart_id: str) -> int:
+        """Units in a cart.
+
+        Raises:
+            CartNotFound: the user has no such cart.
+        """
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(_COUNT, _wanted(user_id, cart_id))).fetchone()
+        return row["item_count"] if row else _no_cart(cart_id).item_count
+
+    async def checkout_lines(self, user_id: str, cart_id: str) -> Ordered:
+        """SKUs and quantities of a cart, in one statement; none when no cart is active.
+
+        Raises:
+            CartNotFound: the user has no such cart.
+        """
+        async with self._database.connection() as connection:
+            rows = await (await connection.execute(_LINES, _wanted(user_id, cart_id))).fetchall()
+        if not rows:
+            return Ordered(_no_cart(cart_id).cart_id, {})
+        return Ordered(rows[0]["cart_id"], {row["sku"]: row["quantity"] for row in rows if row["sku"]})
+
+    async def create(self, user_id: str, now: datetime, *, once: Once[Cart]) -> bytes:
+        """Makes an empty cart the active one."""
+        async with self._database.transaction() as tx:
+            if (answered := await once.answered(tx)) is not None:
+                return answered
+            cart = Cart(uuid7(), is_active=True, created_at=now, updated_at=now)
+            await tx.execute(_INSERT, [cart.cart_id, user_id, now, now])
+            await tx.execute(_ACTIVATE, [user_id, cart.cart_id])
+            return await once.answer(tx, cart)
+
+    async def change(self, user_id: str, cart_id: str, change: Callable[[Cart], Cart], now: datetime, *, once: Once[Cart]) -> bytes:
+        """Changes a cart under its lock; the active one is made when there is none yet.
+
+        Raises:
+            CartNotFound: the user has no such cart; and whatever `change` raises.
+        """
+        async with self._database.transaction() as tx:
+            if (answered := await once.answered(tx)) is not None:
+                return answered
+            before = await self._locked(tx, user_id, cart_id, now)
+            after = change(before)
+            if after != before:
+                after = replace(after, updated_at=now)
+                await _write(tx, [(before, after)], now)
+            return await once.answer(tx, after)
+
+    async def take_out(self, group: str, ordered: Sequence[tuple[Event, Ordered]], now: datetime) -> None:
+        """Takes out of carts what was ordered from them, once for each event however often it comes; a cart that is gone is passed over."""
+        async with self._database.transaction() as tx:
+            unseen = {event.id for event in await inbox.unseen(tx, group, [event for event, _ in ordered])}
+            units: dict[str, Counter[str]] = {}
+            for event, order in ordered:
+                if event.id in unseen:
+                    unseen.discard(event.id)
+                    units.setdefault(order.cart_id, Counter()).update(order.quantities)
+            carts = await self._locked_many(tx, list(units))
+            changes = [(before, taken_out(before, units[before.cart_id])) for before in carts]
+            if changed := [(before, after) for before, after in changes if before != after]:
+                await _write(tx, changed, now)
+
+    async def _locked_many(self, tx: Connection, cart_ids: Sequence[str]) -> list[Cart]:
+        rows = await (await tx.execute(_LOCK_MANY, [cart_ids])).fetchall()
+        items = {group[0]["cart_id"]: group for group in _grouped(await (await tx.execute(_ITEMS, [cart_ids])).fetchall())}
+        return [_cart_of(row, items.get(row["cart_id"], ())) for row in rows]
+
+    async def _locked(self, tx: Connection, user_id: str, cart_id: str, now: datetime) -> Cart:
+        wanted = _wanted(user_id, cart_id)
+        row = await (await tx.execute(_LOCK, wanted)).fetchone()
+        if row is None:
+            if cart_id:
+                raise CartNotFound(cart_id)
+            made = uuid7()
+            # Who comes second waits here for the first one's cart, and then uses it.
+            if (await tx.execute(_ACTIVATE_FIRST, [user_id, made])).rowcount:
+                await tx.execute(_INSERT, [made, user_id, now, now])
+            row = await (await tx.execute(_LOCK, wanted)).fetchone()
+            assert row is not None, "an active cart exists"
+        # A statement of its own: one that waited for the lock would still see the items as they were before.
+        return _cart_of(row, await (await tx.execute(_ITEMS, [[row["cart_id"]]])).fetchall())
+
+
+def _wanted(user_id: str, cart_id: str) -> dict[str, str | None]:
+    return {"user_id": user_id, "cart_id": cart_id or None}
+
+
+def _no_cart(cart_id: str) -> Cart:
+    if cart_id:
+        raise CartNotFound(cart_id)
+    return NO_CART
+
+
+def _grouped(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    return [list(group) for _, group in groupby(rows, key=lambda row: row["cart_id"])]
+
+
+def _cart_of(row: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> Cart:
+    return Cart(
+        cart_id=row["cart_id"],
+        is_active=bool(row["is_active"]),
+        currency=row["currency"],
+        items=tuple(
+            Item(item["sku"], item["product_id"], item["title"], item["quantity"], item["price_seen"]) for item in items if item["sku"]
+        ),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+async def _write(tx: Connection, changes: Sequence[tuple[Cart, Cart]], now: datetime) -> None:
+    """Brings the rows of locked carts from what they were to what they are now, in one statement."""
+    put = [(after.cart_id, item) for before, after in changes for item in after.items if item not in before.items]
+    gone = [(after.cart_id, sku) for before, after in changes for sku in set(before.skus) - set(after.skus)]
+    await tx.execute(
+        _WRITE,
+        {
+            "now": now,
+            "gone_carts": [cart_id for cart_id, _ in gone],
+            "gone_skus": [sku for _, sku in gone],
+            "put_carts": [cart_id for cart_id, _ in put],
+            "skus": [item.sku for _, item in put],
+            "product_ids": [item.product_id for _, item in put],
+            "titles": [item.title for _, item in put],
+            "quantities": [item.quantity for _, item in put],
+            "prices_seen": [item.price_seen for _, item in put],
+            "carts": [after.cart_id for _, after in changes],
+            "currencies": [after.currency for _, after in changes],
+            "item_counts": [after.item_count for _, after in changes],
+        },
+    )
