@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc.aio import AioRpcError
 
 from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2
-from bazaar.catalog.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
 from bazaar.inventory.v1 import inventory_pb2, inventory_service_pb2
-from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
 from bazaar.pricing.v1 import pricing_service_pb2
-from bazaar.pricing.v1.pricing_service_pb2_grpc import PricingServiceAsyncStub
 from services.cart.model import Cart, Facts, Product
 from services.kit.errors import Unavailable
 from services.kit.money import Money
+
+if TYPE_CHECKING:
+    from bazaar.catalog.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
+    from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
+    from bazaar.pricing.v1.pricing_service_pb2_grpc import PricingServiceAsyncStub
 
 T = TypeVar("T")
 

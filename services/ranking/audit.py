@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from bazaar.orders.v1 import orders_service_pb2
-from bazaar.orders.v1.orders_service_pb2_grpc import OrdersServiceAsyncStub
 from services.kit.clock import Clock
 from services.ranking.boards import Boards
 from services.ranking.events import line_from
@@ -17,6 +17,9 @@ from services.ranking.model import Amounts, Count, Line, Metric, Query, Window, 
 from services.ranking.rankings import Rankings
 from services.ranking.store import Hours, RankingStore
 from services.ranking.store_versions import VersionStore
+
+if TYPE_CHECKING:
+    from bazaar.orders.v1.orders_service_pb2_grpc import OrdersServiceAsyncStub
 
 _SETTLE_SECONDS = 30.0
 _ABANDONED_AFTER = timedelta(minutes=2)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
 from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2
-from bazaar.catalog.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
 from bazaar.inventory.v1 import inventory_pb2, inventory_service_pb2
-from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
 from bazaar.pricing.v1 import pricing_pb2, pricing_service_pb2
-from bazaar.pricing.v1.pricing_service_pb2_grpc import PricingServiceAsyncStub
 from bazaar.ranking.v1 import ranking_pb2
+
+if TYPE_CHECKING:
+    from bazaar.catalog.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
+    from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
+    from bazaar.pricing.v1.pricing_service_pb2_grpc import PricingServiceAsyncStub
 
 _SECONDS = 1.0
 T = TypeVar("T")
