@@ -1,0 +1,131 @@
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from bazaar.payments.v1 import events_pb2, payments_pb2
+from services.kit.database import Database
+from services.kit.errors import DomainError
+from services.kit.ids import uuid7
+from services.kit.money import Money
+from services.payments.model import Create, Method, Payment, PaymentNotFound, State, Void
+from services.payments.store import PaymentStore
+from tests.unit.rivals import meet
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+_LOCK_TABLE = "LOCK TABLE payments IN SHARE MODE"
+
+
+@pytest.fixture
+def payments(database: Database) -> PaymentStore:
+    return PaymentStore(database, lambda: NOW)
+
+
+def create(order_id: str, minor_units: int = 1000) -> Create:
+    return Create(order_id, uuid7(), Method.COD, Money("INR", minor_units))
+
+
+def void(order_id: str) -> Void:
+    return Void(order_id, uuid7())
+
+
+async def told(database: Database) -> list[tuple[str, str, int, events_pb2.PaymentEvent]]:
+    """The events that wait to be published: type, key, version, content."""
+    async with database.connection() as connection:
+        rows = await (await connection.execute("SELECT * FROM outbox WHERE topic = 'payments' ORDER BY id")).fetchall()
+    return [
+        (row["type"].rpartition(".")[2], row["key"], row["aggregate_version"], events_pb2.PaymentEvent.FromString(row["payload"]))
+        for row in rows
+    ]
+
+
+async def test_a_payment_is_kept_and_told_of(payments: PaymentStore, database: Database):
+    order_id = str(uuid4())
+
+    made = await payments.submit(create(order_id))
+
+    assert made == Payment(made.payment_id, order_id, State.ACCEPTED, NOW, NOW, 1, Method.COD, Money("INR", 1000))
+    assert await payments.get(order_id) == made
+    ((kind, key, version, content),) = await told(database)
+    assert (kind, key, version) == ("PaymentInitiated", order_id, 1)
+    assert content.payment_initiated.payment_id == made.payment_id
+    assert content.payment_initiated.order_id == order_id
+    assert content.payment_initiated.method == payments_pb2.Payment.COD
+    assert content.payment_initiated.state == payments_pb2.Payment.ACCEPTED
+    assert content.payment_initiated.amount.minor_units == 1000
+    assert content.payment_initiated.amount.currency_code == "INR"
+
+
+async def test_a_repeat_gets_the_same_payment_and_tells_nothing(payments: PaymentStore, database: Database):
+    order_id = str(uuid4())
+    made = await payments.submit(create(order_id))
+
+    assert await payments.submit(create(order_id)) == made
+    assert len(await told(database)) == 1
+
+
+async def test_an_order_without_payment_has_none(payments: PaymentStore):
+    with pytest.raises(PaymentNotFound) as refused:
+        await payments.get(order_id := str(uuid4()))
+
+    assert (refused.value.reason, refused.value.metadata) == ("PAYMENT_NOT_FOUND", {"order_id": order_id})
+
+
+async def test_a_refused_create_changes_nothing(payments: PaymentStore, database: Database):
+    order_id = str(uuid4())
+    made = await payments.submit(create(order_id))
+
+    with pytest.raises(DomainError):
+        await payments.submit(create(order_id, 1001))
+
+    assert await payments.get(order_id) == made
+    assert len(await told(database)) == 1
+
+
+async def test_a_voided_payment_is_told_of_as_its_next_version(payments: PaymentStore, database: Database):
+    order_id = str(uuid4())
+    made = await payments.submit(create(order_id))
+
+    await payments.submit(void(order_id))
+    await payments.submit(void(order_id))
+
+    assert (await payments.get(order_id)).state is State.VOIDED
+    kind, key, version, content = (await told(database))[1]
+    assert (kind, key, version) == ("PaymentVoided", order_id, 2)
+    assert content.payment_voided == events_pb2.PaymentVoided(payment_id=made.payment_id, order_id=order_id)
+    assert len(await told(database)) == 2
+
+
+async def test_an_order_voided_before_its_payment_is_remembered(payments: PaymentStore, database: Database):
+    order_id = str(uuid4())
+
+    tombstone = await payments.submit(void(order_id))
+
+    assert (await payments.get(order_id)) == tombstone
+    assert (tombstone.method, tombstone.amount) == (None, None)
+    with pytest.raises(DomainError) as refused:
+        await payments.submit(create(order_id))
+    assert refused.value.reason == "PAYMENT_STATE_ILLEGAL"
+    assert [kind for kind, *_ in await told(database)] == ["PaymentVoided"]
+
+
+async def test_create_and_void_of_one_batch_are_both_told_of_in_order(payments: PaymentStore, database: Database):
+    order_id = str(uuid4())
+
+    await payments.decide([create(order_id), void(order_id)])
+
+    assert (await payments.get(order_id)).version == 2
+    assert [(kind, version) for kind, _, version, _ in await told(database)] == [("PaymentInitiated", 1), ("PaymentVoided", 2)]
+
+
+async def test_two_processes_that_create_at_once_make_one_payment(payments: PaymentStore, database: Database):
+    order_id = str(uuid4())
+    other_process = Database(database.url)
+    await other_process.open()
+    rival = PaymentStore(other_process, lambda: NOW)
+
+    first, second = await meet(database, _LOCK_TABLE, [], payments.submit(create(order_id)), rival.submit(create(order_id)))
+
+    await other_process.close()
+    assert first == second == await payments.get(order_id)
+    assert len(await told(database)) == 1
