@@ -19,6 +19,7 @@ from services.kit.errors import Unavailable
 from services.kit.money import Money
 
 if TYPE_CHECKING:
+    # Only the type stubs tell asynchronous stubs apart.
     from bazaar.catalog.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
     from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
     from bazaar.pricing.v1.pricing_service_pb2_grpc import PricingServiceAsyncStub

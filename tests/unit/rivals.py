@@ -15,12 +15,14 @@ async def meet(database: Database, lock: str, values: list[Any], *rivals: Awaita
     """Starts the rivals while a row they all need is locked, lets them go once each waits for it; their results or errors, in order."""
     async with database.transaction() as tx:
         await tx.execute(lock, values)  # type: ignore[arg-type]
-        tasks = [asyncio.ensure_future(rival) for rival in rivals]
-        await _until_waiting(database, len(tasks))
+        tasks = await waiting(database, *rivals)
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _until_waiting(database: Database, count: int) -> None:
+async def waiting(database: Database, *rivals: Awaitable[Any]) -> list[asyncio.Future[Any]]:
+    """Starts the rivals; returns once each of them waits for a lock."""
+    tasks = [asyncio.ensure_future(rival) for rival in rivals]
     async with database.connection() as connection, asyncio.timeout(10):
-        while (row := await (await connection.execute(_WAITING)).fetchone()) and row["count"] < count:
+        while (row := await (await connection.execute(_WAITING)).fetchone()) and row["count"] < len(tasks):
             await asyncio.sleep(0.005)
+    return tasks
