@@ -17,6 +17,7 @@ import yaml
 from google.protobuf.descriptor import MethodDescriptor
 from rich.console import Console
 
+from tools import docs
 from tools.protos import GenerationFailed, generate, image
 
 ROOT = Path(__file__).parents[1]
@@ -170,6 +171,7 @@ CHECKS = (
     Check("generated code is fresh", _stale_code),
     Check("every method states its facts", _method_facts),
     Check("every error reason is documented", _error_reasons),
+    Check("generated pages are fresh", docs.stale),
 )
 
 if __name__ == "__main__":

@@ -1,0 +1,29 @@
+"""Pages of docs/ that are made from the code: `python -m tools.docs` writes them, `./bazaar check` tells when they are stale."""
+
+from __future__ import annotations
+
+from services.kit.settings import settings_reference
+from tools import ROOT
+
+_SETTINGS_HEAD = """# Settings
+
+Every process reads these from its environment, once, when it starts. `./bazaar up` sets them for the processes that it starts; an
+installation of its own sets them itself. This page is made from `services/kit/settings.py` by `python -m tools.docs`.
+
+"""
+
+
+def pages() -> dict[str, str]:
+    """Every generated page by its path."""
+    return {"docs/settings.md": _SETTINGS_HEAD + settings_reference()}
+
+
+def stale() -> str:
+    """The pages that aren't what the code makes of them, in a sentence; empty when there are none."""
+    old = [path for path, text in pages().items() if not (ROOT / path).exists() or (ROOT / path).read_text() != text]
+    return f"Run `python -m tools.docs`; stale: {', '.join(old)}" if old else ""
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        (ROOT / path).write_text(text)
