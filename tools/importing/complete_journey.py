@@ -15,7 +15,7 @@ from statistics import median
 
 from bazaar.catalog.v1 import catalog_pb2
 from tools import ExpectedFailure
-from tools.importing.records import ProductRecord, Progress, Refusal, RowRefused, csv_rows, id_of, price_of, state_for, text_of
+from tools.importing.records import ProductRecord, Progress, Refusal, RowRefused, csv_rows, id_of, price_of, shown, state_for, text_of
 
 CURRENCY = "USD"
 UNITS = 10**9
@@ -65,7 +65,7 @@ def read(directory: Path, progress: Progress | None = None) -> Iterator[ProductR
         try:
             yield _record(line, row, prices)
         except RowRefused as refused:
-            yield Refusal(line, row["product_id"], refused.reason, str(refused))
+            yield Refusal(line, shown(row["product_id"]), refused.reason, str(refused))
 
 
 def bought_lines(directory: Path, progress: Progress | None = None) -> Iterator[BoughtLine]:

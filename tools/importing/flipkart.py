@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from bazaar.catalog.v1 import catalog_pb2
-from tools.importing.records import ProductRecord, Progress, Refusal, RowRefused, csv_rows, id_of, price_of, state_for, text_of
+from tools.importing.records import ProductRecord, Progress, Refusal, RowRefused, csv_rows, id_of, price_of, shown, state_for, text_of
 
 COLUMNS = {"uniq_id", "product_name", "pid", "discounted_price", "brand"}
 CURRENCY = "INR"
@@ -24,7 +24,7 @@ def read(path: Path, progress: Progress | None = None) -> Iterator[ProductRecord
         try:
             yield _record(line, row)
         except RowRefused as refused:
-            yield Refusal(line, row["pid"], refused.reason, str(refused))
+            yield Refusal(line, shown(row["pid"]), refused.reason, str(refused))
 
 
 def _record(line: int, row: dict[str, str]) -> ProductRecord:

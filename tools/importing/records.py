@@ -111,6 +111,11 @@ def text_of(value: str, name: str) -> str:
     return value.strip()
 
 
+def shown(value: str) -> str:
+    """A field as a report can print it."""
+    return value.encode(errors="replace").decode()
+
+
 def id_of(value: Any, name: str) -> str:
     """Raises: RowRefused: it isn't the id of anything."""
     if not isinstance(value, str) or not ID.fullmatch(value):
