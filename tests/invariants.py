@@ -152,7 +152,7 @@ async def _rankings(servers: Servers) -> list[str]:
            FROM lines JOIN generation ON generation = live GROUP BY 1, 2""",
     )
     actual = {
-        (order_id, number): (int(sign), product, quantity, net) for order_id, number, sign, _, product, quantity, net in counted if sign
+        (order_id, number): (int(sign), product, quantity, net) for order_id, number, sign, product, quantity, net in counted if sign
     }
     expected = {
         (order_id, line["line_number"]): (1, line["product_id"], line["quantity"], line["net_amount"])
