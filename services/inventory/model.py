@@ -240,8 +240,8 @@ def total_by_sku(lines: Iterable[Line]) -> list[Line]:
 
 
 def fingerprint(lines: Iterable[Line]) -> bytes:
-    """SHA-256 of the lines summed by SKU: the same for the same goods, however they are listed."""
-    text = "\n".join(f"{line.sku} {line.quantity}" for line in total_by_sku(lines))
+    """SHA-256 of lines summed by `total_by_sku`: the same for the same goods, however they were listed."""
+    text = "\n".join(f"{line.sku} {line.quantity}" for line in lines)
     return hashlib.sha256(text.encode()).digest()
 
 

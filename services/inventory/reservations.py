@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import orjson
-
 from services.inventory.model import Allocation, Command, Outcome, Reservation, Reserve, State
-from services.inventory.rows import append_entries, columns, lock_balances, write_balances
+from services.inventory.rows import append_entries, lock_balances, recordset, write_balances
 from services.inventory.stockroom import Changes, Hold, Stockroom
 from services.kit.batching import Coalescer
 from services.kit.database import Connection, Database
@@ -28,25 +26,26 @@ ORDER BY order_id FOR NO KEY UPDATE
 
 _OPEN = """
 INSERT INTO reservations (order_id, state, expires_at, fingerprint, allocations)
-SELECT order_id, state, expires_at, fingerprint, allocations::jsonb
-FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %b::bytea[], %s::text[])
-  AS new (order_id, state, expires_at, fingerprint, allocations)
+SELECT * FROM json_to_recordset(%s::json)
+  AS new (order_id uuid, state text, expires_at timestamptz, fingerprint bytea, allocations jsonb)
 ORDER BY order_id ON CONFLICT DO NOTHING
 """
 
 _MOVE = """
-UPDATE reservations SET state = new.state, expires_at = new.expires_at, allocations = new.allocations::jsonb
-FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::text[]) AS new (order_id, state, expires_at, allocations)
+UPDATE reservations SET state = new.state, expires_at = new.expires_at, allocations = new.allocations
+FROM json_to_recordset(%s::json) AS new (order_id uuid, state text, expires_at timestamptz, allocations jsonb)
 WHERE reservations.order_id = new.order_id
 """
 
 _MAKE_HOLDS = """
 INSERT INTO holds (sku, expires_at, warehouse_id, order_id, quantity)
-SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::uuid[], %s::integer[])
+SELECT * FROM json_to_recordset(%s::json)
+  AS new (sku text, expires_at timestamptz, warehouse_id text, order_id uuid, quantity integer)
 """
 
 _END_HOLDS = """
-DELETE FROM holds USING unnest(%s::text[], %s::timestamptz[], %s::text[], %s::uuid[]) AS ended (sku, expires_at, warehouse_id, order_id)
+DELETE FROM holds
+USING json_to_recordset(%s::json) AS ended (sku text, expires_at timestamptz, warehouse_id text, order_id uuid)
 WHERE holds.sku = ended.sku AND holds.expires_at = ended.expires_at
   AND holds.warehouse_id = ended.warehouse_id AND holds.order_id = ended.order_id
 """
@@ -123,30 +122,36 @@ async def _write(tx: Connection, changes: Changes) -> None:
     async with tx.pipeline():
         await write_balances(tx, changes.balances)
         if changes.moved:
-            moved = [(of.order_id, of.state, of.expires_at, _json(of)) for of in changes.moved]
-            await tx.execute(_MOVE, columns(moved, 4))
+            await tx.execute(_MOVE, [recordset([_row(of) for of in changes.moved])])
         if changes.holds_ended:
-            await tx.execute(_END_HOLDS, columns([_hold_key(hold) for hold in changes.holds_ended], 4))
+            await tx.execute(_END_HOLDS, [recordset([_hold(of) for of in changes.holds_ended])])
         if changes.holds_made:
-            made = [(*_hold_key(hold), hold.allocation.quantity) for hold in changes.holds_made]
-            await tx.execute(_MAKE_HOLDS, columns(made, 5))
+            await tx.execute(_MAKE_HOLDS, [recordset([_hold(of) for of in changes.holds_made])])
         await append_entries(tx, changes.entries)
         # Last of all: what may wait for a rival here makes nobody wait whom the rival waits for.
-        opened = await tx.execute(_OPEN, columns([_new_row(of) for of in changes.opened], 5)) if changes.opened else None
+        opened = await tx.execute(_OPEN, [recordset([_row(of) for of in changes.opened])]) if changes.opened else None
     if opened is not None and opened.rowcount != len(changes.opened):
         raise RivalOpened
 
 
-def _new_row(of: Reservation) -> tuple[Any, ...]:
-    return of.order_id, of.state, of.expires_at, of.fingerprint, _json(of)
+def _row(of: Reservation) -> dict[str, Any]:
+    return {
+        "order_id": of.order_id,
+        "state": of.state,
+        "expires_at": of.expires_at,
+        "fingerprint": f"\\x{of.fingerprint.hex()}",
+        "allocations": [(part.sku, part.warehouse_id, part.quantity) for part in of.allocations],
+    }
 
 
-def _hold_key(hold: Hold) -> tuple[Any, ...]:
-    return hold.allocation.sku, hold.expires_at, hold.allocation.warehouse_id, hold.order_id
-
-
-def _json(of: Reservation) -> str:
-    return orjson.dumps([(part.sku, part.warehouse_id, part.quantity) for part in of.allocations]).decode()
+def _hold(of: Hold) -> dict[str, Any]:
+    return {
+        "sku": of.allocation.sku,
+        "expires_at": of.expires_at,
+        "warehouse_id": of.allocation.warehouse_id,
+        "order_id": of.order_id,
+        "quantity": of.allocation.quantity,
+    }
 
 
 def _reservation(row: dict[str, Any]) -> Reservation:

@@ -172,7 +172,7 @@ class Stockroom:
     def _hold(self, reservation: Reservation, lines: Sequence[Line], ttl: timedelta) -> Reservation:
         allocations = self._allocated(lines)
         self._move(allocations, reserved=1)
-        return replace(reservation, state=State.HELD, allocations=allocations, expires_at=self._at + ttl)
+        return Reservation(reservation.order_id, State.HELD, allocations, self._at + ttl, reservation.fingerprint)
 
     def _allocated(self, lines: Sequence[Line]) -> tuple[Allocation, ...]:
         """Where all the lines can be taken from; nothing is moved yet, so that one missing line leaves the others alone."""

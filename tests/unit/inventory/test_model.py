@@ -51,7 +51,9 @@ def test_quantities_of_one_sku_are_added_up():
 
 
 def test_the_same_goods_have_the_same_fingerprint_however_they_are_listed():
-    assert fingerprint([Line("b", 1), Line("a", 2), Line("b", 3)]) == fingerprint([Line("a", 2), Line("b", 4)])
+    scattered, summed = [Line("b", 1), Line("a", 2), Line("b", 3)], [Line("a", 2), Line("b", 4)]
+
+    assert fingerprint(total_by_sku(scattered)) == fingerprint(total_by_sku(summed))
 
 
 def test_another_quantity_has_another_fingerprint():
