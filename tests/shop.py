@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import psycopg
-from grpc.aio import Channel
+import pytest
+from grpc.aio import AioRpcError, Channel
 
 from bazaar.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
 from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2, catalog_service_pb2_grpc
@@ -29,7 +30,7 @@ from services.kit.rpc.client import socket_channel
 from services.kit.runtime import Runtime
 from services.kit.settings import Settings
 from tests.invariants import Servers, violations
-from tests.unit.serving import Client, user
+from tests.unit.serving import Client, details_of, user
 
 T = TypeVar("T")
 ADMIN = user(uuid7(), "admin")
@@ -113,27 +114,31 @@ class Shop:
         pricing = self.stub(pricing_service_pb2_grpc.PricingServiceStub, ADMIN)
         await pricing.BatchSetPrices(pricing_service_pb2.BatchSetPricesRequest(prices=[pricing_pb2.Price(sku=sku, amount=amount)]))
         if units:
-            await self.inventory().ReceiveStock(inventory_service_pb2.ReceiveStockRequest(sku=sku, quantity=units, reference="test"))
+            await self.receive(sku, units)
         return sku
 
-    async def cart_of(self, customer: Customer, **quantities: int) -> str:
-        """A new cart with so many units of each SKU; its id. SKUs are given with `_` for `-`."""
+    async def receive(self, sku: str, units: int) -> None:
+        await self.inventory().ReceiveStock(inventory_service_pb2.ReceiveStockRequest(sku=sku, quantity=units, reference="test"))
+
+    async def cart_of(self, customer: Customer, *lines: tuple[str, int]) -> str:
+        """A new cart with so many units of each SKU; its id."""
         cart = self.cart(customer.principal)
         cart_id = (await cart.CreateCart(cart_service_pb2.CreateCartRequest())).cart.cart_id
-        for sku, quantity in quantities.items():
-            await cart.AddItem(cart_service_pb2.AddItemRequest(cart_id=cart_id, sku=sku.replace("_", "-"), quantity=quantity))
+        for sku, quantity in lines:
+            await cart.AddItem(cart_service_pb2.AddItemRequest(cart_id=cart_id, sku=sku, quantity=quantity))
         return cart_id
+
+    async def units_in(self, customer: Customer, cart_id: str) -> int:
+        ask = cart_service_pb2.GetItemCountRequest(cart_id=cart_id)
+        return (await self.cart(customer.principal).GetItemCount(ask)).item_count
 
     async def order(self, customer: Customer, *lines: tuple[str, int], key: str = "", **fields: Any) -> orders_pb2.Order:
         """Places an order of lines, or of what else the fields say."""
-        request = checkout_service_pb2.PlaceOrderRequest(
-            lines=[checkout_service_pb2.PlaceOrderRequest.Line(sku=sku, quantity=quantity) for sku, quantity in lines],
-            address_id=customer.address_id,
-            payment_method=payments_pb2.Payment.COD,
-            request_id=key,
-            **fields,
-        )
-        return (await self.checkout(customer.principal).PlaceOrder(request)).order
+        ask = order_of(customer, *lines, key=key, **fields)
+        return (await self.checkout(customer.principal).PlaceOrder(ask)).order
+
+    async def read(self, customer: Customer, order_id: str) -> orders_pb2.Order:
+        return (await self.orders(customer.principal).GetOrder(orders_service_pb2.GetOrderRequest(order_id=order_id))).order
 
     async def cancel(self, customer: Customer, order_id: str) -> orders_pb2.Order:
         answer = await self.orders(customer.principal).CancelOrder(orders_service_pb2.CancelOrderRequest(order_id=order_id))
@@ -158,6 +163,21 @@ class Shop:
         async with await psycopg.AsyncConnection.connect(self.servers.database(service), autocommit=True) as connection:
             cursor = await connection.execute(statement, values)  # type: ignore[arg-type]
             return await cursor.fetchall() if cursor.description else []
+
+
+def order_of(customer: Customer, *lines: tuple[str, int], key: str = "", **fields: Any) -> checkout_service_pb2.PlaceOrderRequest:
+    """A request for an order, paid on delivery unless the fields say otherwise."""
+    wanted: dict[str, Any] = {"address_id": customer.address_id, "payment_method": payments_pb2.Payment.COD, **fields}
+    return checkout_service_pb2.PlaceOrderRequest(
+        lines=[checkout_service_pb2.PlaceOrderRequest.Line(sku=sku, quantity=quantity) for sku, quantity in lines], request_id=key, **wanted
+    )
+
+
+async def refused(call: Awaitable[Any]) -> tuple[str, str, dict[str, str]]:
+    """Code, reason and metadata of the error that a call ends with."""
+    with pytest.raises(AioRpcError) as caught:
+        await call
+    return details_of(caught.value)
 
 
 async def eventually(read: Callable[[], Awaitable[T]], wanted: T, seconds: float = 10) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from services.__main__ import find_services, migrate_all
 from services.kit.runtime import Runtime
+from services.revocation import Revocations
 from tests.conftest import TestPostgres
 from tests.invariants import Servers
-from tests.shop import Shop, settings_for
+from tests.shop import Customer, Shop, settings_for
 from tools.secrets import make_missing
 
 MIGRATED = ("users", "inventory", "cart", "pricing", "orders", "payments", "ranking", "events")
@@ -31,10 +32,24 @@ async def shop(
     servers = Servers(postgres.url("bazaar_{service}"), postgres.url("bazaar_events"))
     settings = settings_for(secrets, short_directory, servers, redis_url, mongo_url, "flow-1")
     await migrate_all([], settings)
-    shop = Shop(Runtime(find_services([]), settings), settings, servers)
+    revocations = Revocations()
+    runtime = Runtime(find_services([]), settings, is_revoked=revocations.is_revoked, process_work=[revocations.watch])
+    shop = Shop(runtime, settings, servers)
     await shop.open()
     yield shop
     await shop.close()
+
+
+@pytest.fixture(scope="session")
+async def buyer(shop: Shop) -> Customer:
+    """A customer for tests that don't care what else they have ordered."""
+    return await shop.customer()
+
+
+@pytest.fixture(scope="session")
+async def other(shop: Shop) -> Customer:
+    """Somebody else."""
+    return await shop.customer()
 
 
 @pytest.fixture(autouse=True)
