@@ -15,6 +15,7 @@ from functools import cached_property
 
 import orjson
 from joserfc import jwt
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from services.kit.secrets import Secrets, SecretUnusable
@@ -60,11 +61,11 @@ class SigningKeys:
     def _keys(self) -> list[ECKey]:
         try:
             keys = KeySet.import_key_set(orjson.loads(self._secrets.text("jwt.json"))).keys
-        except (ValueError, KeyError, TypeError):
+        except (JoseError, ValueError, KeyError, TypeError):
             raise SecretUnusable("The secret jwt.json is not a set of private JSON Web Keys.") from None
-        usable = [key for key in keys if isinstance(key, ECKey) and key.is_private and key.kid]
-        if not usable or len(usable) < len(keys):
-            raise SecretUnusable("The secret jwt.json must hold private EC keys, each with a kid, and at least one.")
+        usable = [key for key in keys if isinstance(key, ECKey) and key.is_private]
+        if len(usable) < len(keys):
+            raise SecretUnusable("The secret jwt.json must hold private EC keys and nothing else.")
         return usable
 
     @property
