@@ -56,7 +56,10 @@ class CategoryStore:
 
     async def add_those_of(self, products: Iterable[Product]) -> None:
         """Adds what is missing, before its products: a category may be empty for a moment, a product's category is always there."""
-        wanted = {category.category_id: category for product in products for category in categories_on(product.category_path)[::-1]}
+        wanted: dict[str, Category] = {}
+        for path in dict.fromkeys(product.category_path for product in products):
+            for category in categories_on(path):
+                wanted.setdefault(category.category_id, category)
         with reachable():
             known = {row["_id"] async for row in self._categories.find({"_id": {"$in": list(wanted)}}, {"_id": 1})}
             missing = [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any, cast
 
 from services.kit.errors import Aborted, AlreadyExists, InvalidArgument, NotFound
@@ -147,8 +148,9 @@ def slug(name: str) -> str:
     return _NOT_IN_SLUGS.sub("-", name.lower()).strip("-")
 
 
-def categories_on(path: Iterable[str]) -> list[Category]:
-    """The categories that a path leads through, root first; levels without a slug are left out.
+@lru_cache(maxsize=4096)
+def categories_on(path: tuple[str, ...]) -> tuple[Category, ...]:
+    """The categories that a path leads through, root first; levels without a slug are left out. Remembered, as shelves are full.
 
     Paths that give the same ids lead through the same categories, however they are spelt.
 
@@ -167,7 +169,7 @@ def categories_on(path: Iterable[str]) -> list[Category]:
         raise CategoryPathInvalid("no level of the category path has a letter a-z or a digit")
     if len(parent) > MAX_CATEGORY_ID:
         raise CategoryPathInvalid(f"the category id would be longer than {MAX_CATEGORY_ID} characters")
-    return found
+    return tuple(found)
 
 
 def ancestors_of(category_id: str) -> list[str]:

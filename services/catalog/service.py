@@ -29,6 +29,7 @@ PRICING_TIMEOUT_SECONDS = 0.5
 """A page without prices is better than a late one."""
 
 _SKUS_PER_CALL = 1000
+_CHECKED_AT_ONCE = 32
 _MOST_BYTES = 3 * 1024 * 1024
 """Of the products of one page: an answer may have 4 MiB, a product 1 MB."""
 
@@ -102,6 +103,9 @@ class CatalogServicer(catalog_service_pb2_grpc.CatalogServiceServicer):
         products: list[Product] = []
         refused: dict[int, DomainError] = {}
         for place, message in enumerate(request.products):
+            if place % _CHECKED_AT_ONCE == 0:
+                # A thousand take a tenth of a second, which other calls shouldn't wait for.
+                await asyncio.sleep(0)
             try:
                 check(message)
                 products.append(model.completed(wire.from_proto(message), message.product_id or uuid7(), now))

@@ -56,25 +56,25 @@ def test_a_slug_is_its_own_slug(name: str) -> None:
 
 
 def test_a_path_leads_through_every_category_from_the_root_down() -> None:
-    assert categories_on(["Grocery", "FRZN ICE", "ICE - CRUSHED/CUBED"]) == [
+    assert categories_on(("Grocery", "FRZN ICE", "ICE - CRUSHED/CUBED")) == (
         Category("grocery", "Grocery", "", ("Grocery",)),
         Category("grocery.frzn-ice", "FRZN ICE", "grocery", ("Grocery", "FRZN ICE")),
         Category(
             "grocery.frzn-ice.ice-crushed-cubed", "ICE - CRUSHED/CUBED", "grocery.frzn-ice", ("Grocery", "FRZN ICE", "ICE - CRUSHED/CUBED")
         ),
-    ]
+    )
 
 
 def test_levels_without_a_slug_are_left_out_of_the_path() -> None:
-    assert [category.category_id for category in categories_on(["Grocery", " - ", "Ice"])] == ["grocery", "grocery.ice"]
+    assert [category.category_id for category in categories_on(("Grocery", " - ", "Ice"))] == ["grocery", "grocery.ice"]
 
 
 def test_paths_spelt_differently_are_the_same_category() -> None:
-    assert categories_on(["GROCERY", "Frzn  Ice!"])[-1].category_id == categories_on(["grocery", "FRZN ICE"])[-1].category_id
+    assert categories_on(("GROCERY", "Frzn  Ice!"))[-1].category_id == categories_on(("grocery", "FRZN ICE"))[-1].category_id
 
 
-@pytest.mark.parametrize("path", [[], ["", "***"]])
-def test_a_path_without_any_slug_is_refused(path: list[str]) -> None:
+@pytest.mark.parametrize("path", [(), ("", "***")])
+def test_a_path_without_any_slug_is_refused(path: tuple[str, ...]) -> None:
     with pytest.raises(CategoryPathInvalid) as refused:
         categories_on(path)
 
@@ -82,11 +82,11 @@ def test_a_path_without_any_slug_is_refused(path: list[str]) -> None:
 
 
 def test_a_category_id_has_at_most_1000_characters() -> None:
-    fits = ["a" * 200, "b" * 200, "c" * 200, "d" * 200, "e" * 196]
+    fits = ("a" * 200, "b" * 200, "c" * 200, "d" * 200, "e" * 196)
 
     assert len(categories_on(fits)[-1].category_id) == 1000
     with pytest.raises(CategoryPathInvalid):
-        categories_on([*fits[:4], "e" * 197])
+        categories_on((*fits[:4], "e" * 197))
 
 
 def test_ancestors_are_every_prefix_of_a_category_id() -> None:
