@@ -7,7 +7,7 @@ import sys
 import typer
 
 from tools import ExpectedFailure
-from tools.commands import HomeOption, check, down, logs, status, test, up
+from tools.commands import HomeOption, check, demo, down, events, import_, load, logs, replay, status, test, trace, up
 
 app = typer.Typer(
     name="bazaar",
@@ -29,6 +29,12 @@ def bazaar(context: typer.Context, home: HomeOption = None) -> None:
 app.command()(up.up)
 app.command()(down.down)
 app.command()(status.status)
+app.command()(demo.demo)
+app.command("import")(import_.import_)
+app.command()(replay.replay)
+app.command()(load.load)
+app.command()(trace.trace)
+app.add_typer(events.app, name="events")
 app.command()(logs.logs)
 app.command("test", context_settings=PASS_ON)(test.run_tests)
 app.command(context_settings=PASS_ON)(check.check)

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import orjson
+
 from tools.sample.baskets import OPENING, Line, shopping
-from tools.sample.catalogue import Item, catalogue
+from tools.sample.catalogue import CURRENCY, Item, catalogue
 from tools.sample.shelves import OWN_BRANDS
 
 BASKETS = 500
@@ -38,6 +40,24 @@ def write_sample(directory: Path, baskets: int = BASKETS) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     _write(directory / PRODUCTS_FILE, _PRODUCT_COLUMNS, products(items))
     _write(directory / TRANSACTIONS_FILE, _LINE_COLUMNS, transactions(shopping(items, baskets)))
+
+
+def write_catalogue(path: Path, items: Iterable[Item]) -> None:
+    """Writes products with their prices and stock as JSON lines, for `./bazaar import`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(orjson.dumps(_listing(item), option=orjson.OPT_APPEND_NEWLINE) for item in items))
+
+
+def _listing(item: Item) -> dict[str, object]:
+    return {
+        "product_id": item.product_id,
+        "title": item.title,
+        "brand": item.brand,
+        "category_path": item.path,
+        "price_minor": item.cents,
+        "currency": CURRENCY,
+        "stock": item.stock,
+    }
 
 
 def products(items: Iterable[Item]) -> Iterable[Sequence[object]]:

@@ -1,0 +1,69 @@
+"""./bazaar events"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+from psycopg import OperationalError
+
+from services.kit.events import EventBus, event_bus
+from services.kit.events.port import REPLAY_AGE, ReplayTooOld
+from tools import ExpectedFailure
+from tools.commands import HomeOption, home_of
+from tools.home import Home
+from tools.servers.postgres import Postgres
+from tools.shop import edge_of
+
+T = TypeVar("T")
+
+app = typer.Typer(help="Events that a group of consumers gave up on.", no_args_is_help=True, rich_markup_mode=None)
+GroupOption = Annotated[str | None, typer.Option("--group", metavar="NAME", help="Only what this group gave up on.")]
+
+
+@app.command()
+def dead(context: typer.Context, group: GroupOption = None, home: HomeOption = None) -> None:
+    """Lists dead letters, the oldest first."""
+    letters = asyncio.run(_on_bus(home_of(context, home), lambda bus: bus.dead_letters(group)))
+    for letter in letters:
+        died = f"{letter.died_at:%Y-%m-%d %H:%M:%S}"
+        print(
+            f"{letter.id}  {died}  {letter.group}  {letter.event.type} {letter.event.subject}  {letter.attempts} attempts: {letter.error}"
+        )
+    if not letters:
+        print("There are no dead letters.")
+
+
+@app.command()
+def replay(
+    context: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument(help="As `events dead` shows them; all when left out.")] = None,
+    group: GroupOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help=f"Also events of over {REPLAY_AGE.days} days ago, which may be worked twice.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
+    """Gives dead letters back to their groups."""
+    if not_numbers := [id for id in ids or () if not id.isdigit()]:
+        raise ExpectedFailure(f"{not_numbers[0]} is not the id of a dead letter; `events dead` shows them")
+    try:
+        count = asyncio.run(_on_bus(home_of(context, home), lambda bus: bus.replay(ids or None, group=group, force=force)))
+    except ReplayTooOld as error:
+        raise ExpectedFailure(f"{error} --force replays them all the same.") from None
+    print(f"{count} given back")
+
+
+async def _on_bus(home: Home, work: Callable[[EventBus], Awaitable[T]]) -> T:
+    edge_of(home)
+    url = Postgres(home.folder("postgres"), home.sockets).url("bazaar_events", "bazaar_events")
+    bus = event_bus(url)
+    try:
+        await bus.open()
+        return await work(bus)
+    except OperationalError as error:
+        raise ExpectedFailure(f"the event bus cannot be reached: {error}") from None
+    finally:
+        await bus.close()

@@ -1,0 +1,76 @@
+"""./bazaar load"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+import uvloop
+
+from tools import ExpectedFailure
+from tools.commands import HomeOption, home_of
+from tools.home import Home
+from tools.loading import Plan, run
+from tools.servers.postgres import Postgres
+
+
+class Scenario(StrEnum):
+    """What the load consists of."""
+
+    checkout = "checkout"
+    top10 = "top10"
+    browse = "browse"
+
+
+def load(
+    context: typer.Context,
+    scenario: Annotated[Scenario, typer.Argument(help="Orders of filled carts, Top 10s, or product pages and listings.")],
+    seconds: Annotated[float, typer.Option("--seconds", min=1, metavar="S", help="How long.")] = 30,
+    rate: Annotated[float | None, typer.Option("--rate", min=0.1, metavar="R", help="Calls a second, whatever the answers take.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", min=1, metavar="C", help="Clients, each of which waits for its answer.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Puts load on the edge, says how it fared, and checks afterwards that the shop's invariants hold.
+
+    Products, customers and carts are made first, untimed. In an open loop (--rate) a latency counts from when its call was due.
+    """
+    if (rate is None) == (concurrency is None):
+        raise ExpectedFailure("give either --rate (open loop) or --concurrency (closed loop)")
+    place = home_of(context, home)
+    figures = uvloop.run(run(Plan(scenario, seconds, rate, concurrency), place))
+    figures["violations"] = uvloop.run(_violations(place))
+    if as_json:
+        print(json.dumps(figures, indent=1))
+    else:
+        _show(figures)
+    if figures["violations"]:
+        raise ExpectedFailure(f"{len(figures['violations'])} invariants do not hold, the first: {figures['violations'][0]}")
+
+
+async def _violations(home: Home) -> list[str]:
+    from tests.invariants import Servers, violations
+
+    postgres = Postgres(home.folder("postgres"), home.sockets)
+    servers = Servers(postgres.url("bazaar_{service}", "bazaar_{service}"), postgres.url("bazaar_events", "bazaar_events"))
+    return await violations(servers)
+
+
+def _show(figures: dict[str, Any]) -> None:
+    loop = ", ".join(f"{name} {value}" for name, value in figures["loop"].items())
+    print(f"{figures['scenario']}, {loop}: {figures['successes']:,} in {figures['seconds']} s, {figures['rate_per_second']} a second")
+    print(_milliseconds("latency", figures["latency_ms"]))
+    if visible := figures.get("visible_ms"):
+        print(_milliseconds("order to visible rank", {name: visible[name] for name in ("p50", "p95", "p99", "max") if name in visible}))
+    reasons = ", ".join(f"{reason} {count}" for reason, count in figures["failures_by_reason"].items())
+    print(f"failures: {figures['failures']}" + (f" ({reasons})" if reasons else ""))
+    print("CPU seconds: " + ", ".join(f"{name} {used}" for name, used in figures["cpu_seconds"].items()))
+    print("invariants: " + ("hold" if not figures["violations"] else f"{len(figures['violations'])} violated"))
+
+
+def _milliseconds(title: str, values: dict[str, float]) -> str:
+    return f"{title}: " + (", ".join(f"{name} {value} ms" for name, value in values.items()) or "none")

@@ -1,0 +1,107 @@
+"""One load run, from seeding to the figures."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tools import ExpectedFailure
+from tools.home import Home
+from tools.loading.measures import CpuMeter, Measures, percentiles
+from tools.loading.pacing import closed_loop, open_loop
+from tools.loading.scenarios import SCENARIOS, CheckoutScenario, Scenario
+from tools.loading.seeds import Seeds, in_parallel
+from tools.loading.visibility import Watcher
+from tools.shop import Shop, edge_of
+from tools.shop.progress import bar
+
+CONNECTIONS = 1024
+WARM_UP = 50
+"""Calls that aren't counted: the first ones open the services' database connections."""
+SEED = 20260103
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What load to put on."""
+
+    scenario: str
+    seconds: float
+    rate: float | None = None
+    """Calls a second, in an open loop; in its absence …"""
+    concurrency: int | None = None
+    """… so many clients in a closed one."""
+
+
+async def run(plan: Plan, home: Home) -> dict[str, Any]:
+    """Seeds the shop, puts the load on, and returns the figures.
+
+    Raises:
+        ExpectedFailure: the shop doesn't run, or refuses what is seeded.
+    """
+    shop = Shop(edge_of(home), connections=CONNECTIONS)
+    seeds = Seeds(shop, home, SEED)
+    scenario: Scenario = SCENARIOS[plan.scenario](seeds)
+    await scenario.seed()
+    watcher = Watcher(seeds) if isinstance(scenario, CheckoutScenario) else None
+    if watcher:
+        await watcher.prepare()
+    await _warm_up(scenario)
+    shots = await _shots(scenario, plan)
+    meter = CpuMeter(_pids(home))
+    async with _watching(watcher):
+        measures = await _load(scenario, plan, shots)
+    cpu = meter.used()
+    shop.close()
+    return {
+        "scenario": plan.scenario,
+        "loop": {"rate": plan.rate} if plan.rate else {"concurrency": plan.concurrency},
+        "seconds": round(measures.lasted, 2),
+        **measures.as_json(),
+        **({"visible_ms": {**percentiles(watcher.seconds), "samples": len(watcher.seconds), "missed": watcher.missed}} if watcher else {}),
+        "cpu_seconds": cpu,
+    }
+
+
+async def _warm_up(scenario: Scenario) -> None:
+    shots = await in_parallel([scenario.make] * WARM_UP, lambda done: None)
+    await in_parallel([lambda shot=shot: scenario.fire(shot) for shot in shots], lambda done: None)
+
+
+async def _shots(scenario: Scenario, plan: Plan) -> list[Any]:
+    """All that an open loop will fire, made beforehand."""
+    if not plan.rate:
+        return []
+    count = max(1, round(plan.rate * plan.seconds))
+    with bar("Preparing", count) as told:
+        return await in_parallel([scenario.make] * count, told)
+
+
+async def _load(scenario: Scenario, plan: Plan, shots: list[Any]) -> Measures:
+    if plan.rate:
+        with bar("Load", len(shots)) as told:
+            return await open_loop(scenario.fire, shots, plan.rate, told)
+    with bar("Load (seconds)", int(plan.seconds)) as told:
+        return await closed_loop(scenario.fire, scenario.make, plan.seconds, plan.concurrency or 1, told)
+
+
+@asynccontextmanager
+async def _watching(watcher: Watcher | None) -> AsyncIterator[None]:
+    task = asyncio.create_task(watcher.watch()) if watcher else None
+    try:
+        yield
+    finally:
+        if task:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def _pids(home: Home) -> dict[str, int]:
+    state = home.read_state()
+    if state is None:
+        raise ExpectedFailure("Bazaar is not running here; ./bazaar up starts it")
+    return {**{process.name: process.identity.pid for process in state.processes if process.identity}, "generator": os.getpid()}

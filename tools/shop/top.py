@@ -1,0 +1,56 @@
+"""Top 10s, read from the shop and shown."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urlencode
+
+from rich.console import Console
+from rich.table import Table
+
+from services.kit.money import Money
+from tools.shop.client import Shop
+
+ROWS = 10
+STILL, PATIENCE = 1.5, 20.0
+"""A ranking that hasn't changed for the former many seconds has counted everything; the latter is the longest wait for it."""
+
+
+async def top(shop: Shop, category: str, **query: str | int) -> dict[str, Any]:
+    """GET /v1/queryTopProducts."""
+    return await shop.get("/v1/queryTopProducts?" + urlencode({"category": category, "limit": ROWS, **query}))
+
+
+async def settled_top(shop: Shop, category: str) -> dict[str, Any]:
+    """The Top 10 once it stands still."""
+    loop = asyncio.get_running_loop()
+    answer = await top(shop, category)
+    changed = began = loop.time()
+    while loop.time() - changed < STILL and loop.time() - began < PATIENCE:
+        await asyncio.sleep(0.2)
+        newer = await top(shop, category)
+        if newer["products"] != answer["products"]:
+            changed = loop.time()
+        answer = newer
+    return answer
+
+
+def show_top(console: Console, title: str, answer: dict[str, Any]) -> None:
+    """Prints a Top 10 as a table."""
+    source = "" if answer["source"] == "LIVE" else f" ({answer['source'].lower()})"
+    table = Table(title=f"Top {ROWS} of {title}, by orders{source}", title_justify="left")
+    table.add_column("#", justify="right")
+    table.add_column("product", no_wrap=True)
+    table.add_column("title", overflow="ellipsis", no_wrap=True)
+    for name in ("orders", "units", "revenue"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in answer["products"]:
+        title_of = (row.get("product") or {}).get("title", "")
+        table.add_row(str(row["rank"]), row["productId"], title_of, row["orders"], row["units"], money(row["revenue"]))
+    console.print(table)
+
+
+def money(amount: dict[str, Any]) -> str:
+    """An amount as people write it."""
+    return Money(amount["currencyCode"], int(amount["minorUnits"])).display()
