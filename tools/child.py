@@ -62,14 +62,15 @@ class Child:
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        process = self._process
-        if process and process.returncode is None:
+        process, identity = self._process, self._identity
+        # Signals go by the identity: asyncio's own way collects a process that has just ended, and its watcher then misses it.
+        if process and identity and process.returncode is None:
             self._become("stopping")
-            process.send_signal(self.server.program().stop_signal)
+            identity.send(self.server.program().stop_signal)
             try:
                 await asyncio.wait_for(process.wait(), STOP)
             except TimeoutError:
-                process.send_signal(signal.SIGKILL)
+                identity.send(signal.SIGKILL)
                 await process.wait()
         self._identity = None
         self._become("stopped")

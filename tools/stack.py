@@ -24,13 +24,15 @@ class Stack:
 
     def __init__(self, home: Home) -> None:
         self.home = home
+        self.created, self.migrated = home.sockets / "created", home.sockets / "migrated"
+        """Files that open gates: the databases exist; the databases are up to date and every server is ready."""
         ports = _ports(home.path / "ports.json")
         vault = home.folder("secrets")
         self.postgres = Postgres(home.folder("postgres"), home.sockets)
         self.redis = Redis(home.folder("redis"), secrets.read(vault, "redis_password"), ports["redis"])
         key = secrets.read(vault, "mongo_keyfile")
         self.mongo = Mongo(home.folder("mongo"), secrets.read(vault, "mongo_password"), key, ports["mongo"])
-        self.workers = [Worker(f"worker-{number}", home.sockets, self.environment()) for number in range(1, WORKERS + 1)]
+        self.workers = [Worker(f"worker-{number}", home.sockets, self.migrated, self.environment()) for number in range(1, WORKERS + 1)]
         self.edge = Envoy(home.folder("envoy") / "envoy.yaml", edge_port())
 
     def environment(self) -> dict[str, str]:

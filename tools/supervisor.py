@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tools import ExpectedFailure, secrets
+from tools import ExpectedFailure, early, secrets
 from tools.child import POLL, Child, last_line
 from tools.home import Home, Phase, State
 from tools.processes import Identity, end
@@ -84,11 +84,14 @@ class Supervisor:
         stack.edge.prepare()
         self._enter("starting")
         tell("step", "Starting PostgreSQL, Redis, MongoDB")
+        for gate in (stack.created, stack.migrated):
+            gate.unlink(missing_ok=True)
         servers = [self._add(server) for server in (stack.postgres, stack.redis, stack.mongo)]
+        workers = [self._add(worker) for worker in stack.workers]
         configuration = asyncio.create_task(self._run("edge-configuration", edge_configuration(self._home, stack)))
         await together(self._migrate(stack, servers[0]), *(child.started() for child in servers))
+        stack.migrated.touch()
         tell("step", "Starting the workers")
-        workers = [self._add(worker) for worker in stack.workers]
         await together(configuration, *(child.started() for child in workers))
         tell("step", "Opening the edge")
         await self._add(stack.edge).started(tries=1)
@@ -96,10 +99,14 @@ class Supervisor:
         tell("ready", stack.edge.url)
 
     async def _migrate(self, stack: Stack, postgres: Child) -> None:
+        migration = self._run("migrate", Program(early.command(stack.created, "migrate"), stack.environment()))
+        await together(self._create_databases(stack, postgres), migration)
+
+    async def _create_databases(self, stack: Stack, postgres: Child) -> None:
         await postgres.started()
         tell("step", "Bringing the databases up to date")
         await asyncio.to_thread(stack.postgres.create_databases, databases())
-        await self._run("migrate", Program([sys.executable, "-m", "services", "migrate"], stack.environment()))
+        stack.created.touch()
 
     def _add(self, server: Server) -> Child:
         child = Child(server, self._home.log(server.name), self._write)
@@ -119,7 +126,8 @@ class Supervisor:
         try:
             code = await process.wait()
         except asyncio.CancelledError:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
             raise
         if code:
             raise ExpectedFailure(f"{name} failed: {last_line(log)} (see {log})")

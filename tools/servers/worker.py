@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 
+from tools import early
 from tools.servers import Program
 
 EMPTY_MESSAGE = bytes(5)
@@ -17,13 +17,14 @@ SERVING = bytes([0, 0, 0, 0, 2, 0x08, 1])
 
 
 class Worker:
-    """`python -m services` under a name of its own."""
+    """`python -m services` under a name of its own, once the gate is open."""
 
     role = "worker"
 
-    def __init__(self, name: str, sockets: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, sockets: Path, gate: Path, environment: Mapping[str, str]) -> None:
         self.name = name
         self.socket = sockets / f"{name}.sock"
+        self._gate = gate
         self._environment = environment
 
     @property
@@ -36,7 +37,7 @@ class Worker:
 
     def program(self) -> Program:
         own = {"BAZAAR_LISTEN": self.address, "BAZAAR_PROCESS": self.name}
-        return Program([sys.executable, "-m", "services"], {**self._environment, **own})
+        return Program(early.command(self._gate), {**self._environment, **own})
 
     def ready(self) -> bool:
         """Asks grpc.health.v1. Over plain HTTP/2: grpcio's threads do not mix with a process that forks for its living."""

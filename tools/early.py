@@ -1,0 +1,33 @@
+"""Runs the services' command, but loads them before they may start.
+
+`python -m tools.early GATE [ARGUMENT...]` is `python -m services [ARGUMENT...]` once the file GATE exists. Loading takes seconds of a core,
+and the cores are idle while PostgreSQL, Redis and MongoDB come up.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+POLL = 0.02
+
+
+def command(gate: Path, *arguments: str) -> list[str]:
+    """The command line that waits for the gate."""
+    return [sys.executable, "-m", "tools.early", str(gate), *arguments]
+
+
+def main(gate: str, arguments: Sequence[str]) -> int:
+    """Loads every service, waits, and does what `services` would; returns its exit code."""
+    from services import __main__ as services
+
+    services.find_services([])
+    while not Path(gate).exists():
+        time.sleep(POLL)
+    return services.main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
