@@ -286,6 +286,27 @@ async def test_a_section_lists_a_category_and_all_below_it_by_id(stores: Stores)
     assert await stores.ids(Section([State.ACTIVE])) == ["B", "a", "b", "c"]
 
 
+async def test_every_read_follows_an_index_in_its_order(stores: Stores) -> None:
+    await stores.products.put([a_product(f"p{place}", path=("Toys", "Screens")) for place in range(20)])
+    await stores.database.command("profile", 2)
+
+    for section in (
+        Section([State.ACTIVE], "toys"),
+        Section(list(State), "toys", after="p1"),
+        Section([State.ACTIVE]),
+        Section(list(State)),
+    ):
+        await stores.ids(section)
+    await stores.products.products(["p1"], ["p2"], {"title"})
+    await stores.categories.categories("toys", "", 10)
+    await stores.categories.categories(None, "", 10)
+
+    await stores.database.command("profile", 0)
+    reads = await stores.database["system.profile"].find({"op": "query"}).to_list()
+    assert len(reads) == 7
+    assert [read["planSummary"] for read in reads if "COLLSCAN" in read["planSummary"] or read.get("hasSortStage")] == []
+
+
 async def test_products_make_their_categories_and_the_first_title_stays(stores: Stores) -> None:
     await stores.products.put([a_product("p", path=("Toys", "Screens"))])
     await stores.products.put([a_product("q", path=("TOYS", "Puzzles"))])
