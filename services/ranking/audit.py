@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,35 +12,21 @@ from bazaar.orders.v1 import orders_service_pb2
 from services.kit.clock import Clock
 from services.ranking.boards import Boards
 from services.ranking.events import line_from
-from services.ranking.generation import FRESH_SECONDS
-from services.ranking.model import Amounts, Count, Line, Metric, Query, Window, hour_of, left_at, spread
-from services.ranking.rankings import Rankings
-from services.ranking.store import Hours, RankingStore
+from services.ranking.fresh import GOOD_FOR_SECONDS
+from services.ranking.model import Difference, Line, Query, Window, add_up, differing, hour_of, left_at, tally
+from services.ranking.projection import Projection
+from services.ranking.store import RankingStore
+from services.ranking.store_history import HistoryStore
 from services.ranking.store_versions import VersionStore
 
 if TYPE_CHECKING:
     from bazaar.orders.v1.orders_service_pb2_grpc import OrdersServiceAsyncStub
 
-_SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 30.0
+_LOOK_AGAIN_SECONDS = 0.25
 _ABANDONED_AFTER = timedelta(minutes=2)
-_EVERY_PRODUCT = 1_000_000
-_EVERYTHING = 2**62
-_NOTHING: Amounts = (0, 0, 0)
-
-Truth = dict[str, dict[tuple[str, str], Amounts]]
-"""Amounts by category, then by product and currency."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One count that isn't what it should be."""
-
-    category: str
-    product_id: str
-    count: str
-    """Window and metric, as in `all/orders`; `log` where the truth itself differs from the order log."""
-    expected: int
-    actual: int
+_LOG_SECONDS = 600
+_FIRST_ID, _LAST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 @dataclass
@@ -52,32 +38,33 @@ class Report:
 
 
 class Audit:
-    """Compares three things: the order log, the truth that was counted from its events, and the boards."""
+    """Compares the order log, the truth that was counted from its events, the sums over that, and the boards."""
 
     def __init__(
-        self, orders: OrdersServiceAsyncStub, store: RankingStore, versions: VersionStore, boards: Boards, rankings: Rankings, clock: Clock
+        self,
+        orders: OrdersServiceAsyncStub,
+        stores: tuple[RankingStore, HistoryStore, VersionStore],
+        boards: Boards,
+        projection: Projection,
+        clock: Clock,
     ) -> None:
         self._orders = orders
-        self._store = store
-        self._versions = versions
+        self._store, self._history, self._versions = stores
         self._boards = boards
-        self._rankings = rankings
+        self._projection = projection
         self._clock = clock
 
     async def verify(self, root: str = "") -> Report:
-        """Recounts everything, with orders going on.
+        """Recounts everything, or one root, with orders going on.
 
         Events on their way aren't differences: what differs is looked at again, for up to 30 seconds.
         """
         generation = await self._versions.live()
         report = Report()
-        async for lines in self._log():
-            mine = [line for line in lines if not root or line.root == root]
-            report.lines_counted += len(mine)
-            report.differences += await self._differing_lines(generation, mine)
-        roots = [root] if root else sorted(await self._store.positions(generation))
-        for each in roots:
-            report.differences += await self._differing_boards(generation, each)
+        await self._compare_with_log(generation, root, report)
+        for each in [root] if root else await self._store.positions(generation):
+            report.differences += await self._compare_history(generation, each)
+            report.differences += await _settled(lambda each=each: self._compare_boards(generation, each))
         return report
 
     async def rebuild(self) -> tuple[int, int]:
@@ -90,83 +77,93 @@ class Audit:
             RebuildInProgress: another one is at work.
         """
         generation = await self._versions.open(_ABANDONED_AFTER)
+        try:
+            counted = await self._build(generation)
+            await self._versions.flip(generation)
+        except BaseException:
+            await self._versions.give_up(generation)
+            raise
+        await self._projection.sweep(generation)  # boards that missed a batch just before
+        await asyncio.sleep(2 * GOOD_FOR_SECONDS)  # whoever remembers the old version has asked again by then
+        await self._boards.keep_only(await self._versions.drop_others())
+        return generation, counted
+
+    async def _build(self, generation: int) -> int:
         counted = 0
         async for lines in self._log():
             counted += len(lines)
             await self._store.add_to(generation, lines)
             await self._versions.still_building(generation)
-        await self._rankings.roll_up(generation)
-        await self._rankings.sweep(generation)
-        old = await self._versions.flip(generation)
-        await asyncio.sleep(2 * FRESH_SECONDS)  # whoever remembers the old version has asked again by then
-        await self._boards.drop(old)
-        await self._versions.drop(old)
-        return generation, counted
+        await self._projection.roll_up(generation)
+        await self._projection.sweep(generation)
+        return counted
 
     async def _log(self) -> AsyncIterator[list[Line]]:
-        async for message in self._orders.StreamOrderLines(orders_service_pb2.StreamOrderLinesRequest(), timeout=600):
-            yield [line_from(line) for line in message.lines]
+        """Every line of every order, by order id."""
+        async for message in self._orders.StreamOrderLines(orders_service_pb2.StreamOrderLinesRequest(), timeout=_LOG_SECONDS):
+            if message.lines:
+                yield [line_from(line) for line in message.lines]
 
-    async def _differing_lines(self, generation: int, lines: Sequence[Line]) -> list[Difference]:
+    async def _compare_with_log(self, generation: int, root: str, report: Report) -> None:
+        after, unknown = _FIRST_ID, list[Line]()
+        async for page in self._log():
+            upto, lines = page[-1].order_id, [line for line in page if not root or line.root == root]
+            report.lines_counted += len(lines)
+            report.differences += await _settled(lambda lines=lines: self._missing(generation, lines))
+            unknown += await self._store.others(generation, lines, after=after, upto=upto, root=root)
+            after = upto
+        unknown += await self._store.others(generation, [], after=after, upto=_LAST_ID, root=root)
+        report.differences += await self._never_ordered(unknown)
+
+    async def _missing(self, generation: int, lines: Sequence[Line]) -> list[Difference]:
         """Lines of the log that aren't in the truth, or not the same there."""
-        deadline = asyncio.get_running_loop().time() + _SETTLE_SECONDS
-        while missing := await self._store.missing(generation, lines):
-            if asyncio.get_running_loop().time() > deadline:
-                return [Difference(line.category_id, line.product_id, "log", line.sign, 0) for line in missing]
-            lines = missing
-            await asyncio.sleep(0.25)
-        return []
+        missing = await self._store.missing(generation, lines)
+        return [Difference(line.category_id, line.product_id, "log", line.sign, 0) for line in missing]
 
-    async def _differing_boards(self, generation: int, root: str) -> list[Difference]:
-        deadline = asyncio.get_running_loop().time() + _SETTLE_SECONDS
-        while differences := await self._compare(generation, root):
-            if asyncio.get_running_loop().time() > deadline:
-                return differences
-            await asyncio.sleep(0.25)
-        return []
+    async def _never_ordered(self, lines: Sequence[Line]) -> list[Difference]:
+        """Lines of the truth that aren't in the log. An order may have changed since its page was read, so the log is read again."""
+        unknown = set(lines)
+        if unknown:
+            async for page in self._log():
+                unknown.difference_update(page)
+        return [Difference(line.category_id, line.product_id, "log", 0, line.sign) for line in lines if line in unknown]
 
-    async def _compare(self, generation: int, root: str) -> list[Difference]:
-        """Every board of a root against sums of the truth, up to the position that the board itself says it has applied."""
+    async def _compare_history(self, generation: int, root: str) -> list[Difference]:
+        """The sums that history is read from against a recount, at one moment."""
         left = left_at(hour_of(self._clock()))
-        known = await self._expected(generation, root, _EVERYTHING, Window.ALL, left)
-        truths: dict[tuple[int, Window], Truth] = {}
+        sums = await self._history.snapshot(generation, root, left=left)
+        if sums is None:
+            return []
         found: list[Difference] = []
-        for category, currency in sorted({(category, currency) for category, products in known.items() for _, currency in products}):
-            for window in Window:
-                answer = await self._boards.top(generation, Query(category, Metric.ORDERS, window, currency), _EVERY_PRODUCT)
-                if answer is None or not answer[0].shows(window, left):
-                    return [Difference(category, "", f"{window}/board", 1, 0)]
-                head, counts = answer
-                if (head.applied, window) not in truths:
-                    truths[head.applied, window] = await self._expected(generation, root, head.applied, window, left)
-                expected = _in_currency(truths[head.applied, window].get(category, {}), currency)
-                found += _differing(category, window, expected, counts)
+        for window, sums_told, after in ((Window.ALL, sums.all_time, -1), (Window.LAST_24_HOURS, sums.in_window, left)):
+            told, counted = tally(sums_told), tally(await self._store.sums(generation, root, upto=sums.position, after=after))
+            for board in sorted(told.keys() | counted.keys()):
+                found += differing(f"history/{window}", board, counted.get(board, {}), told.get(board, {}))
         return found
 
-    async def _expected(self, generation: int, root: str, upto: int, window: Window, left: int) -> Truth:
-        of = Hours.ANY if window is Window.ALL else Hours.AFTER
-        truth: Truth = {}
-        for (category, product, currency, _), amounts in spread(
-            await self._store.sums(generation, root, upto=upto, of=of, hour=left)
-        ).items():
-            truth.setdefault(category, {})[product, currency] = amounts
-        return truth
+    async def _compare_boards(self, generation: int, root: str) -> list[Difference]:
+        """Every board of a root against a recount up to the position that the board itself says it has applied."""
+        position = (await self._store.positions(generation)).get(root, 0)
+        left = left_at(hour_of(self._clock()))
+        found: list[Difference] = []
+        for window, after in ((Window.ALL, -1), (Window.LAST_24_HOURS, left)):
+            at, counted = position, tally(await self._store.sums(generation, root, upto=position, after=after))
+            for board in sorted(counted):
+                category, metric, currency = board
+                answer = await self._boards.read(generation, Query(category, metric, window, currency))
+                if answer is None or not answer[0].shows(window, left) or answer[0].applied < at:
+                    return [Difference(category, "", f"{window}/board", 1, 0)]
+                head, amounts = answer
+                new = await self._store.lines_between(generation, root, at, head.applied)
+                tally(add_up(line for line in new if line.hour > after), into=counted)
+                at = head.applied
+                found += differing(str(window), board, counted[board], amounts)
+        return found
 
 
-def _in_currency(products: dict[tuple[str, str], Amounts], currency: str) -> dict[str, Amounts]:
-    """Orders and units of every currency, revenue of one."""
-    total: dict[str, Amounts] = {}
-    for (product, paid_in), (orders, units, revenue) in products.items():
-        had = total.get(product, _NOTHING)
-        total[product] = (had[0] + orders, had[1] + units, had[2] + (revenue if paid_in == currency else 0))
-    return {product: amounts for product, amounts in total.items() if any(amounts)}
-
-
-def _differing(category: str, window: Window, expected: dict[str, Amounts], counts: Sequence[Count]) -> list[Difference]:
-    actual: dict[str, Amounts] = {count.product_id: (count.orders, count.units, count.revenue) for count in counts}
-    return [
-        Difference(category, product, f"{window}/{metric}", wanted, there)
-        for product in sorted(expected.keys() | actual.keys())
-        for metric, wanted, there in zip(Metric, expected.get(product, _NOTHING), actual.get(product, _NOTHING), strict=True)
-        if wanted != there
-    ]
+async def _settled(compare: Callable[[], Awaitable[list[Difference]]]) -> list[Difference]:
+    """What still differs once everything on its way had time to arrive."""
+    deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
+    while (found := await compare()) and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    return found

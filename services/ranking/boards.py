@@ -6,28 +6,39 @@ Each root category lives in one hash slot. Its head `rank:{root}:GENERATION` nam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+import structlog
 from redis.asyncio import RedisCluster
+from redis.exceptions import RedisError
 
 from services.kit.ids import uuid7
-from services.kit.redis import Encodable, Script
-from services.ranking.model import Amounts, Cell, Count, Metric, Query, Window, spread
-
-T = TypeVar("T")
+from services.kit.redis import Encodable, RedisUnavailable, Script
+from services.ranking.model import Amounts, Cell, Count, Metric, Query, Window, chunks, spread, tally
 
 _LUA = Path(__file__).parent / "lua"
-_APPLY, _LEAVE, _SUBTRACT, _INSTALL, _TOP, _RANK = (
-    Script(f"rank {name}", (_LUA / f"{name}.lua").read_text()) for name in ("apply", "leave", "subtract", "install", "top", "rank")
+_APPLY, _LEAVE, _SUBTRACT, _INSTALL, _TOP, _RANK, _READ = (
+    Script(f"rank {name}", (_LUA / f"{name}.lua").read_text()) for name in ("apply", "leave", "subtract", "install", "top", "rank", "read")
 )
-_CHUNK = 2000
-"""Cells in one call: some milliseconds of Redis's time."""
+CELLS_A_CALL = 2000
+"""Some milliseconds of Redis's time."""
+
+AWAY_SECONDS = 1.0
+"""After Redis hasn't answered, nobody asks it for so long: a frozen one would cost each caller seconds."""
+
+_ANSWER_SECONDS = 0.5
+"""How long a reader waits before history has to answer."""
 
 _UNFINISHED_SECONDS = 3600
 """After this, what a filler left behind that died is gone."""
+
+_log = structlog.get_logger("bazaar.ranking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +47,9 @@ class Head:
 
     applied: int
     left: int
+    """The last hour that is outside its 24-hour window."""
     is_leaving: bool
-    """An hour is being taken out of the 24-hour window just now."""
+    """Hours are being taken out of the 24-hour window just now."""
 
     def shows(self, window: Window, left: int) -> bool:
         """Whether the board is the whole truth of a window, when `left` is the last hour outside of it."""
@@ -46,18 +58,24 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """An hour on its way out of the window."""
+    """Hours on their way out of a board's window."""
 
+    board: str
+    after: int
+    """The last hour that is out already."""
     upto: int
-    """Its lines up to this position are in the window."""
-    chunks_done: int
+    """The last hour that has to go."""
+    position: int
+    """Their lines up to this position are in the window."""
+    cells_done: int
 
 
 class Boards:
-    """All of them. Every method raises RedisUnavailable when Redis doesn't answer."""
+    """All of them. Every method raises RedisUnavailable when Redis doesn't answer, or hasn't a moment ago."""
 
     def __init__(self, redis: RedisCluster) -> None:
         self._redis = redis
+        self._away_until = float("-inf")
 
     async def apply(self, generation: int, root: str, before: int, after: int, sums: Mapping[Cell, Amounts]) -> int | None:
         """Adds the lines at positions before+1 … after, given as sums of leaf categories.
@@ -65,38 +83,43 @@ class Boards:
         Returns:
             the position applied before: `before` when they were added, otherwise nothing was; None when there is no board.
         """
-        cells = [value for (category, *cell), amounts in spread(dict(sums)).items() for value in (category, *cell, *amounts)]
-        return await _APPLY(self._redis, keys=[_head(generation, root)], args=[before, after, *cells])
+        cells = [value for (category, *cell), amounts in spread(sums).items() for value in (category, *cell, *amounts)]
+        async with self._asking():
+            return await _APPLY(self._redis, keys=[_head(generation, root)], args=[before, after, *cells])
 
-    async def applied(self, generation: int, roots: Sequence[str]) -> list[int | None]:
-        """The position that each root's board has applied; None without a board."""
+    async def heads(self, generation: int, roots: Sequence[str]) -> list[Head | None]:
+        """How far each root's board has come; None without a board."""
         pipeline = self._redis.pipeline()
         for root in roots:
-            pipeline.hget(_head(generation, root), "applied")
-        return [int(value) if value is not None else None for value in await pipeline.execute()]
-
-    async def left(self, generation: int, roots: Sequence[str]) -> list[tuple[int, bool] | None]:
-        """Of each root the last hour outside the window, and whether that one is still being taken out; None without a board."""
-        pipeline = self._redis.pipeline()
-        for root in roots:
-            pipeline.hmget(_head(generation, root), "left", "leaving")
-        return [(int(left), leaving is not None) if left is not None else None for left, leaving in await pipeline.execute()]
+            pipeline.hmget(_head(generation, root), "applied", "left", "leaving_after")  # pyright: ignore[reportUnusedCoroutine] (queued)
+        async with self._asking():
+            return [_head_from(fields) if fields[0] is not None else None for fields in await pipeline.execute()]
 
     async def top(self, generation: int, query: Query, limit: int) -> tuple[Head, list[Count]] | None:
-        """The first `limit` products and all that tie with the last of them, unsorted; None without a board."""
-        answer = await _TOP(self._redis, keys=[_head(generation, query.root)], args=[*_address(query), limit])
+        """The first `limit` products, unsorted; None without a board."""
+        async with self._asking(_ANSWER_SECONDS):
+            answer = await _TOP(self._redis, keys=[_head(generation, query.root)], args=[*_address(query), limit])
         if answer is None:
             return None
-        counts = [Count(product.decode(), *map(_whole, amounts)) for product, *amounts in _rows(answer[3:], 4)]
-        return _head_from(answer), counts
+        return _head_from(answer), [Count(product.decode(), *map(_whole, amounts)) for product, *amounts in chunks(answer[3:], 4)]
 
     async def rank(self, generation: int, query: Query, product_id: str) -> tuple[Head, tuple[int, Count] | None] | None:
-        """A product's rank from 1 and its count; None without a board, or in its place for a product that isn't on it."""
-        answer = await _RANK(self._redis, keys=[_head(generation, query.root)], args=[*_address(query), product_id])
+        """A product's rank from 1 and its count; None without a board, or in its place for a product that isn't ranked."""
+        async with self._asking(_ANSWER_SECONDS):
+            answer = await _RANK(self._redis, keys=[_head(generation, query.root)], args=[*_address(query), product_id])
         if answer is None:
             return None
         found = (int(answer[3]), Count(product_id, *map(_whole, answer[4:7]))) if len(answer) > 3 else None
         return _head_from(answer), found
+
+    async def read(self, generation: int, query: Query) -> tuple[Head, dict[str, int]] | None:
+        """Every product's amount of one metric, in no order; None without a board."""
+        window, category, metric, _ = _address(query)
+        async with self._asking():
+            answer = await _READ(self._redis, keys=[_head(generation, query.root)], args=[window, category, metric])
+        if answer is None:
+            return None
+        return _head_from(answer), {product.decode(): _whole(amount) for product, amount in chunks(answer[3:], 2)}
 
     async def fill(
         self, generation: int, root: str, *, upto: int, left: int, all_time: Mapping[Cell, Amounts], in_window: Mapping[Cell, Amounts]
@@ -108,92 +131,110 @@ class Boards:
             left: the last hour that isn't in `in_window`.
         """
         board = f"rank:{{{root}}}:{generation}:{uuid7()}"
-        keys: list[str] = []
-        for window, sums in ((Window.ALL, all_time), (Window.LAST_24_HOURS, in_window)):
-            keys += await self._write(board, window, sums)
-        for some in _chunks(keys):
-            pipeline = self._redis.pipeline()
-            for key in some:
-                pipeline.persist(key)
-            await pipeline.execute()
-        lost = await _INSTALL(self._redis, keys=[_head(generation, root)], args=[board, upto, left])
-        if lost is not None:
-            await self._delete(f"{lost.decode()}:*")
+        async with self._asking():
+            keys = await self._write(board, {Window.ALL: all_time, Window.LAST_24_HOURS: in_window})
+            for some in chunks(keys, CELLS_A_CALL):
+                await self._each(some, "PERSIST")
+            loser = await _INSTALL(self._redis, keys=[_head(generation, root)], args=[board, upto, left])
+            if loser is not None:
+                await self._unlink([key async for key in self._redis.scan_iter(match=f"{loser.decode()}:*", count=1000)])
 
-    async def leave(self, generation: int, root: str, hour: int) -> Leaving | None:
-        """Begins, or goes on, to take an hour out of the window; None when it isn't the next one."""
-        answer = await _LEAVE(self._redis, keys=[_head(generation, root)], args=[hour])
-        return Leaving(*answer) if answer else None
+    async def leave(self, generation: int, root: str, left: int) -> Leaving | None:
+        """Begins to take all hours up to `left` out of the window, or goes on with what was begun; None when all are out."""
+        async with self._asking():
+            answer = await _LEAVE(self._redis, keys=[_head(generation, root)], args=[left])
+        return Leaving(answer[0].decode(), *answer[1:]) if answer else None
 
-    async def subtract(self, generation: int, root: str, hour: int, leaving: Leaving, sums: Mapping[Cell, Amounts]) -> None:
-        """Takes a leaving hour's sums of leaf categories out of the window, from the first chunk that isn't out yet."""
-        cells = sorted(spread(dict(sums)).items())
-        chunks = list(_chunks(cells)) or [[]]
-        for number, chunk in enumerate(chunks):
-            if number < leaving.chunks_done:
-                continue
-            args: list[Encodable] = [hour, number, int(number == len(chunks) - 1)]
+    async def subtract(self, generation: int, root: str, leaving: Leaving, sums: Mapping[Cell, Amounts]) -> None:
+        """Takes the sums of leaf categories of leaving hours out of the window; ends early when a rival does the same."""
+        cells = sorted(spread(sums).items())
+        done = leaving.cells_done
+        while True:
+            chunk = cells[done : done + CELLS_A_CALL]
+            is_last = done + len(chunk) == len(cells)
+            args: list[Encodable] = [leaving.board, leaving.upto, done, int(is_last)]
             for (category, product, currency, _), (orders, units, revenue) in chunk:
                 args += [category, product, currency, -orders, -units, -revenue]
-            await _SUBTRACT(self._redis, keys=[_head(generation, root)], args=args)
+            async with self._asking():
+                is_out = await _SUBTRACT(self._redis, keys=[_head(generation, root)], args=args)
+            if is_last or not is_out:
+                return
+            done += len(chunk)
 
-    async def drop(self, generation: int) -> None:
-        """Forgets the boards of a version that no longer answers."""
-        await self._delete(f"rank:{{*}}:{generation}")
-        await self._delete(f"rank:{{*}}:{generation}:*")
+    async def keep_only(self, generations: Sequence[int]) -> None:
+        """Forgets the boards of all other versions. Goes through the whole keyspace, so it is for what happens a few times a year."""
+        async with self._asking():
+            await self._unlink(
+                [key async for key in self._redis.scan_iter(match="rank:{*", count=1000) if _generation_of(key) not in generations]
+            )
 
-    async def _write(self, board: str, window: Window, sums: Mapping[Cell, Amounts]) -> list[str]:
+    async def _write(self, board: str, windows: Mapping[Window, Mapping[Cell, Amounts]]) -> list[str]:
+        """Writes the ZSETs of a board that isn't anybody's yet; returns their keys."""
         sets: dict[str, dict[str, int]] = {}
-        for (category, product, currency, _), (orders, units, revenue) in spread(dict(sums)).items():
-            for key, amount in (("orders", orders), ("units", units), (f"revenue-{currency}", revenue)):
-                members = sets.setdefault(f"{board}:{window}:{key}:{category}", {})
-                members[product] = members.get(product, 0) + amount
-        written: list[str] = []
-        for key, members in sets.items():
-            for some in _chunks([(product, amount) for product, amount in members.items() if amount]):
-                await self._redis.zadd(key, dict(some))
-                written.append(key)
-        for some in _chunks(written):
-            pipeline = self._redis.pipeline()
-            for key in some:
-                pipeline.expire(key, _UNFINISHED_SECONDS)
-            await pipeline.execute()
-        return written
+        for window, sums in windows.items():
+            for (category, metric, currency), amounts in tally(sums).items():
+                sets[f"{board}:{window}:{_name(metric, currency)}:{category}"] = amounts
+        entries = [(key, product, amount) for key, amounts in sets.items() for product, amount in amounts.items() if amount]
+        for some in chunks(entries, CELLS_A_CALL):
+            await self._add(some)
+        return list(sets)
 
-    async def _delete(self, pattern: str) -> None:
-        """Deletes keys by their pattern. Goes through the whole keyspace, so it is for what happens a few times a year."""
-        found: list[bytes] = []
-        async for key in self._redis.scan_iter(match=pattern, count=1000):
-            found.append(key)
-        for some in _chunks(found):
-            pipeline = self._redis.pipeline()
-            for key in some:
-                pipeline.unlink(key)  # pyright: ignore[reportUnusedCoroutine] (queued, not run)
-            await pipeline.execute()
+    async def _add(self, entries: Sequence[tuple[str, str, int]]) -> None:
+        pipeline = self._redis.pipeline()
+        members: dict[str, dict[str, int]] = {}
+        for key, product, amount in entries:
+            members.setdefault(key, {})[product] = amount
+        for key, some in members.items():
+            pipeline.execute_command("ZADD", key, *(value for product, amount in some.items() for value in (amount, product)))
+            pipeline.execute_command("EXPIRE", key, _UNFINISHED_SECONDS)
+        await pipeline.execute()
+
+    async def _unlink(self, keys: Sequence[bytes]) -> None:
+        for some in chunks(keys, CELLS_A_CALL):
+            await self._each(some, "UNLINK")
+
+    async def _each(self, keys: Sequence[str | bytes], command: str) -> None:
+        pipeline = self._redis.pipeline()
+        for key in keys:
+            pipeline.execute_command(command, key)
+        await pipeline.execute()
+
+    @asynccontextmanager
+    async def _asking(self, seconds: float | None = None) -> AsyncGenerator[None]:
+        """Whatever goes wrong with Redis is one thing to callers: the boards are away."""
+        if time.monotonic() < self._away_until:
+            raise RedisUnavailable("Redis didn't answer a moment ago")
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except (RedisError, TimeoutError) as error:
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            _log.warning("the boards are away", error=f"{type(error).__name__}: {error}")
+            raise RedisUnavailable("Redis does not answer") from error
 
 
 def _head(generation: int, root: str) -> str:
     return f"rank:{{{root}}}:{generation}"
 
 
-def _address(query: Query) -> list[Encodable]:
-    metric = f"revenue-{query.currency}" if query.metric is Metric.REVENUE else query.metric.value
-    return [query.window.value, query.category, metric, query.currency]
+def _generation_of(key: bytes) -> int:
+    """Of a head's or a board's key. A root may be anything that orders said, but has no colon."""
+    return int(key.split(b":", 3)[2])
+
+
+def _address(query: Query) -> tuple[str, str, str, str]:
+    return query.window.value, query.category, _name(query.metric, query.currency), query.currency
+
+
+def _name(metric: Metric, currency: str) -> str:
+    return f"revenue-{currency}" if metric is Metric.REVENUE else metric.value
 
 
 def _head_from(answer: Sequence[Any]) -> Head:
-    return Head(applied=int(answer[0]), left=int(answer[1]), is_leaving=bool(answer[2]))
+    """From applied, left, and whether hours are leaving: 0 or 1, or the field that says since when."""
+    return Head(applied=int(answer[0]), left=int(answer[1]), is_leaving=answer[2] not in (None, 0))
 
 
 def _whole(score: bytes) -> int:
     """Scores are doubles, exact up to 2^53."""
     return int(float(score))
-
-
-def _rows(values: Sequence[T], width: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), width):
-        yield values[start : start + width]
-
-
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    yield from _rows(items, _CHUNK)

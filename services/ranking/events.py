@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC
 
 from bazaar.orders.v1 import events_pb2, orders_pb2
 from services.kit.events.port import Event, Subscription
-from services.ranking.model import Line, hour_of
-from services.ranking.rankings import Rankings
+from services.ranking.model import SECONDS_IN_HOUR, Line
+from services.ranking.projection import Projection
 
 TOPIC = "order-lines"
 GROUP = "ranking"
 
 
-def subscription(rankings: Rankings) -> Subscription:
+def subscription(projection: Projection) -> Subscription:
     """Counts the lines of each batch. A repeat of a line is passed over by the truth itself, so no inbox is needed."""
 
     async def count(events: Sequence[Event]) -> None:
-        await rankings.count([line for event in events for line in lines_of(event)])
+        await projection.count([line for event in events for line in lines_of(event)])
 
     return Subscription(TOPIC, GROUP, count, batch_size=500)
 
@@ -46,5 +45,5 @@ def line_from(line: orders_pb2.CountedLine) -> Line:
         quantity=line.quantity,
         currency=line.net_amount.currency_code,
         net_amount=line.net_amount.minor_units,
-        hour=hour_of(line.placed_time.ToDatetime(UTC)),
+        hour=line.placed_time.seconds // SECONDS_IN_HOUR,
     )

@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Hashable
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+
+from services.kit.rpc.calls import outlive_caller
 
 GOOD_FOR_SECONDS = 1.0
-_REMEMBERED = 4096
+_READ_WITHIN = timedelta(seconds=5)
+_REMEMBERED = 1024
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 class Fresh(Generic[K, V]):
-    """Remembers what `read` answered for a second; those who ask meanwhile wait for the same read. Never answers anything older."""
+    """Remembers what `read` answered for a second; those who ask meanwhile wait for the same read. Never answers anything older.
 
-    def __init__(self, read: Callable[[K], Awaitable[V]]) -> None:
+    The read belongs to all who wait for it: it has a time budget of its own, and goes on when whoever began it hangs up.
+    """
+
+    def __init__(self, read: Callable[[K], Coroutine[Any, Any, V]]) -> None:
         self._read = read
         self._answers: OrderedDict[K, tuple[float, asyncio.Future[V]]] = OrderedDict()
 
@@ -26,7 +33,8 @@ class Fresh(Generic[K, V]):
         """The answer for a key. A failure is told to everybody who waits, and not remembered."""
         found = self._answers.get(key)
         if found is None or time.monotonic() - found[0] > GOOD_FOR_SECONDS or _has_failed(found[1]):
-            found = (time.monotonic(), asyncio.ensure_future(self._read(key)))
+            found = (time.monotonic(), asyncio.ensure_future(outlive_caller(self._read(key), _READ_WITHIN)))
+            found[1].add_done_callback(_has_failed)  # looks at a failure that nobody waits for any more
             self._answers[key] = found
             self._answers.move_to_end(key)
             if len(self._answers) > _REMEMBERED:

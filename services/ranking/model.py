@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeVar
 
 from services.kit.errors import FailedPrecondition, NotFound
 
 HOURS_IN_WINDOW = 24
+SECONDS_IN_HOUR = 3600
+
+T = TypeVar("T")
 
 
 class Metric(StrEnum):
@@ -91,10 +95,25 @@ class Count:
 
 
 Cell = tuple[str, str, str, int]
-"""What lines are added up by: category id, product id, currency, hour."""
+"""What lines are added up by: category id, product id, currency, hour (0 in sums over several hours)."""
 
 Amounts = tuple[int, int, int]
 """Orders, units, revenue."""
+
+Board = tuple[str, Metric, str]
+"""A list of products by amount: category id, metric, currency (of revenue; empty otherwise)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One count that isn't what it should be."""
+
+    category: str
+    product_id: str
+    count: str
+    """Which one: `log` is whether a line is counted at all; window and metric, as in `all/orders`, a board's; `history/…` a sum's."""
+    expected: int
+    actual: int
 
 
 def root_of(category_id: str) -> str:
@@ -112,7 +131,7 @@ def with_ancestors(category_id: str) -> Iterator[str]:
 
 def hour_of(time: datetime) -> int:
     """Hours since 1970, rounded down."""
-    return int(time.timestamp()) // 3600
+    return int(time.timestamp()) // SECONDS_IN_HOUR
 
 
 def left_at(hour: int) -> int:
@@ -130,7 +149,7 @@ def add_up(lines: Iterable[Line]) -> dict[Cell, Amounts]:
     return {cell: amounts for cell, amounts in sums.items() if any(amounts)}
 
 
-def spread(sums: dict[Cell, Amounts]) -> dict[Cell, Amounts]:
+def spread(sums: Mapping[Cell, Amounts]) -> dict[Cell, Amounts]:
     """Sums of leaf categories carried over to every ancestor."""
     spread_out: dict[Cell, Amounts] = {}
     for (category_id, product_id, currency, hour), (orders, units, revenue) in sums.items():
@@ -141,7 +160,40 @@ def spread(sums: dict[Cell, Amounts]) -> dict[Cell, Amounts]:
     return spread_out
 
 
+def tally(sums: Mapping[Cell, Amounts], into: dict[Board, dict[str, int]] | None = None) -> dict[Board, dict[str, int]]:
+    """What the boards of all categories say after sums of leaf categories; zeros included.
+
+    Args:
+        into: what they said before.
+    """
+    boards: dict[Board, dict[str, int]] = {} if into is None else into
+    for (category, product, currency, _), amounts in spread(sums).items():
+        for metric, amount in zip(Metric, amounts, strict=True):
+            board = boards.setdefault((category, metric, currency if metric is Metric.REVENUE else ""), {})
+            board[product] = board.get(product, 0) + amount
+    return boards
+
+
+def differing(count: str, board: Board, expected: Mapping[str, int], actual: Mapping[str, int]) -> list[Difference]:
+    """Where a board, by product, isn't as it should be."""
+    category, metric, _ = board
+    return [
+        Difference(category, product, f"{count}/{metric}", wanted, there)
+        for product in sorted(expected.keys() | actual.keys())
+        if (wanted := expected.get(product, 0)) != (there := actual.get(product, 0))
+    ]
+
+
 def top(counts: Iterable[Count], metric: Metric, limit: int) -> list[Count]:
-    """The first `limit` of those that somebody ordered; by revenue, of those that earned something in the currency."""
-    ranked = (count for count in counts if count.orders > 0 and getattr(count, metric) > 0)
+    """The first `limit` of those that have any of the metric; of revenue, in the currency asked for.
+
+    Amounts below zero are of lines whose taking back was heard of before their placing.
+    """
+    ranked = (count for count in counts if getattr(count, metric) > 0)
     return sorted(ranked, key=lambda count: count.order_by(metric))[:limit]
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in order, so many at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

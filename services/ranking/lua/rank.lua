@@ -2,24 +2,25 @@
 --
 -- KEYS[1]  the root's head
 -- ARGV     window, category, metric (orders, units, revenue-CUR), currency, product
--- Returns  applied, left, 1 while an hour is leaving, then rank from 1, orders, units, revenue; nothing of a product that isn't there
-local head = redis.call('HMGET', KEYS[1], 'board', 'applied', 'left', 'leaving')
+-- Returns  applied, left, 1 while hours are leaving, then rank from 1, orders, units, revenue; no more than three of a product that isn't
+--          ranked; nothing without a head
+local head = redis.call('HMGET', KEYS[1], 'board', 'applied', 'left', 'leaving_after')
 if not head[1] then return false end
 local prefix, suffix, product = head[1] .. ':' .. ARGV[1] .. ':', ':' .. ARGV[2], ARGV[5]
 local answer = {head[2], head[3], head[4] and 1 or 0}
-local board = prefix .. ARGV[3] .. suffix
+local board, units_board = prefix .. ARGV[3] .. suffix, prefix .. 'units' .. suffix
 local score = redis.call('ZSCORE', board, product)
-if not score then return answer end
-local units = redis.call('ZSCORE', prefix .. 'units' .. suffix, product) or '0'
+if not score or tonumber(score) <= 0 then return answer end
+local units = redis.call('ZSCORE', units_board, product) or '0'
 local rank = redis.call('ZCOUNT', board, '(' .. score, '+inf') + 1
 -- Redis gives members of one score in byte order, so those that come before the product have smaller ids.
-local is_before = true
-for _, tied in ipairs(redis.call('ZRANGEBYSCORE', board, score, score)) do
-    if tied == product then
-        is_before = false
-    else
-        local theirs = tonumber(redis.call('ZSCORE', prefix .. 'units' .. suffix, tied) or '0')
-        if theirs > tonumber(units) or (theirs == tonumber(units) and is_before) then rank = rank + 1 end
+local tied, is_before = redis.call('ZRANGEBYSCORE', board, score, score), true
+for first = 1, #tied, 1000 do
+    local last = math.min(first + 999, #tied)
+    for i, theirs in ipairs(redis.call('ZMSCORE', units_board, unpack(tied, first, last))) do
+        local sold = tonumber(theirs or '0')
+        if tied[first + i - 1] == product then is_before = false end
+        if sold > tonumber(units) or (sold == tonumber(units) and is_before) then rank = rank + 1 end
     end
 end
 answer[4] = rank

@@ -3,9 +3,11 @@ CREATE TABLE generation (
     is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
     live bigint NOT NULL,
     building bigint,
-    building_since timestamptz
+    building_since timestamptz,
+    -- Numbers aren't used twice: Redis may remember boards of a version that was given up.
+    newest bigint NOT NULL
 );
-INSERT INTO generation (live) VALUES (1);
+INSERT INTO generation (live, newest) VALUES (1, 1);
 
 -- A root category's last position; its row is the lock under which lines get theirs, so that positions have no gaps.
 CREATE TABLE roots (
