@@ -18,6 +18,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from services.kit.arrays import ArrayDumper
 from services.kit.errors import InvalidArgument, Unavailable
 from services.kit.statements import TracedCursor, is_traced, statement_span
 
@@ -66,7 +67,7 @@ class Database:
             min_size=0,
             max_size=max_connections,
             open=False,
-            configure=_read_ids_as_text,
+            configure=_adapt,
             timeout=_WAIT_FOR_CONNECTION_SECONDS,
             max_idle=_IDLE_SECONDS,
             reconnect_timeout=1.0,
@@ -182,5 +183,6 @@ def _was_hung_up(connection: Connection) -> bool:
     return bool(poll.poll(0))
 
 
-async def _read_ids_as_text(connection: psycopg.AsyncConnection[Any]) -> None:
+async def _adapt(connection: psycopg.AsyncConnection[Any]) -> None:
     connection.adapters.register_loader("uuid", TextLoader)
+    connection.adapters.register_dumper(list, ArrayDumper)
