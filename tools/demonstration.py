@@ -24,8 +24,8 @@ from tools.shop.report import Report
 from tools.trace import show
 
 PASSWORD_BYTES = 12
-TRACE_STILL, TRACE_PATIENCE = 1.0, 8.0
-"""Spans are written in batches: a trace that hasn't grown for the former many seconds is complete."""
+TRACE_STILL, TRACE_PATIENCE = 0.6, 10.0
+"""Spans are written in batches, the edge's every 5 s: a trace that has its span and stood still for the former time is complete."""
 
 
 async def demonstrate(url: str, home: Home, data: Path | None, orders: int, console: Console, *, stays: bool) -> None:
@@ -96,12 +96,13 @@ async def _whole_trace(traces: Path, order_id: str) -> None:
     """Waits until no more spans of the order arrive."""
     loop = asyncio.get_running_loop()
     changed = began = loop.time()
-    count = 0
-    while loop.time() - began < TRACE_PATIENCE and (not count or loop.time() - changed < TRACE_STILL):
+    count, is_whole = 0, False
+    while loop.time() - began < TRACE_PATIENCE and not (is_whole and loop.time() - changed > TRACE_STILL):
         await asyncio.sleep(0.2)
-        newer = len(read_traces(traces, find_trace(traces, order_id)))
-        if newer != count:
-            count, changed = newer, loop.time()
+        spans = read_traces(traces, find_trace(traces, order_id))
+        if len(spans) != count:
+            count, changed = len(spans), loop.time()
+        is_whole = any(span.service == "edge" for span in spans)
 
 
 def _suggest(console: Console, url: str, category: str, order_id: str) -> None:

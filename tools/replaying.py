@@ -15,8 +15,8 @@ from tools.importing import Basket, BasketReader, ProductRecord, Refusal, Refuse
 from tools.shop import Shop, administrator
 from tools.shop.customers import Customers
 from tools.shop.ordering import Checkout, Order
-from tools.shop.progress import bar
 from tools.shop.report import Report
+from tools.shop.screen import bar
 from tools.shop.stocking import Stocking
 from tools.shop.top import settled_top, show_top, top
 

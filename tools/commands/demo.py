@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tools import ExpectedFailure
 from tools.commands import HomeOption, down, home_of, up
 from tools.demonstration import demonstrate
 from tools.shop import edge_of
+from tools.shop.screen import results
 
 ORDERS = 200
 
@@ -32,7 +32,7 @@ def demo(
     up.up(context, detach=True, home=home)
     try:
         place = home_of(context, home)
-        asyncio.run(demonstrate(edge_of(place), place, data, orders, Console(), stays=not once))
+        asyncio.run(demonstrate(edge_of(place), place, data, orders, results(), stays=not once))
     finally:
         if once:
             down.down(context, home=home)

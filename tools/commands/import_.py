@@ -13,8 +13,8 @@ from tools.commands import HomeOption, home_of
 from tools.home import Home
 from tools.importing import read_products
 from tools.shop import Shop, administrator, edge_of
-from tools.shop.progress import bar
 from tools.shop.report import Report
+from tools.shop.screen import bar
 from tools.shop.stocking import Stocking
 
 

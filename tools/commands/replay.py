@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tools import ExpectedFailure
 from tools.commands import HomeOption, home_of
@@ -15,6 +14,7 @@ from tools.home import Home
 from tools.replaying import replay_directory
 from tools.shop import Shop, edge_of
 from tools.shop.report import Report
+from tools.shop.screen import results
 
 
 def replay(
@@ -44,5 +44,5 @@ def replay(
 
 async def _replay(shop: Shop, home: Home, directory: Path, orders: int | None, rate: float | None, report: Report) -> None:
     done = await replay_directory(shop, home, directory, orders, rate, report)
-    await done.show_rankings(Console())
+    await done.show_rankings(results())
     shop.close()

@@ -17,7 +17,7 @@ from tools.loading.scenarios import SCENARIOS, CheckoutScenario, Scenario
 from tools.loading.seeds import Seeds, in_parallel
 from tools.loading.visibility import Watcher
 from tools.shop import Shop, edge_of
-from tools.shop.progress import bar
+from tools.shop.screen import bar
 
 CONNECTIONS = 1024
 WARM_UP = 50

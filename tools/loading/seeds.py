@@ -21,8 +21,8 @@ from tools.sample.files import write_catalogue
 from tools.shop import Shop, administrator
 from tools.shop.customers import Customer, Customers
 from tools.shop.ordering import Checkout, Order
-from tools.shop.progress import bar
 from tools.shop.report import Report
+from tools.shop.screen import bar
 from tools.shop.stocking import Stocking
 
 T = TypeVar("T")

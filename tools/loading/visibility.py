@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import uuid
 from itertools import cycle
+from time import monotonic as clock
 
 from tools.loading.seeds import Seeds
 from tools.shop import Refused
 from tools.shop.customers import Customer
 
-EVERY = 0.5
+EVERY = 1.0
 """Seconds between samples of one category."""
-POLL = 0.05
+POLL = 0.1
 PATIENCE = 30.0
 
 
@@ -46,15 +47,15 @@ class Watcher:
         await asyncio.gather(*(watch(root, sku) for root, sku in self._skus.items()))
 
     async def _sample(self, customer: Customer, root: str, sku: str) -> None:
-        shop, loop = self._seeds.shop, asyncio.get_running_loop()
+        shop = self._seeds.shop
         before = await self._count(root, sku)
         token = await customer.account.token()
         body = {"lines": [{"sku": sku, "quantity": 1}], "addressId": await customer.address_id(), "paymentMethod": "COD"}
-        began = loop.time()
+        began = clock()
         await shop.post("/v1/orders", body, token=token, key=uuid.uuid4().hex)
-        while loop.time() - began < PATIENCE:
+        while clock() - began < PATIENCE:
             if await self._count(root, sku) > before:
-                self.seconds.append(loop.time() - began)
+                self.seconds.append(clock() - began)
                 return
             await asyncio.sleep(POLL)
         self.missed += 1

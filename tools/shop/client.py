@@ -32,7 +32,7 @@ class Refused(ExpectedFailure):
         self.code = code
         """Of google.rpc.Code."""
         self.reason = reason
-        """Of bazaar.type.v1.ErrorReason; UNREACHABLE or TIMEOUT when there was no answer."""
+        """Of bazaar.type.v1.ErrorReason; UNREACHABLE or TIMEOUT when there was no answer, HTTP_503 and its like when it named none."""
         self.text = message
         self.metadata = metadata or {}
 
@@ -97,9 +97,9 @@ def refusal(status: int, body: bytes) -> Refused:
         error = orjson.loads(body)
         code, message, details = int(error["code"]), str(error["message"]), list(error.get("details", ()))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        return Refused(status, 0, "UNREADABLE", f"HTTP {status} without a readable error")
+        return Refused(status, 0, f"HTTP_{status}", f"HTTP {status} without a readable error")
     info = next((detail for detail in details if str(detail.get("@type", "")).endswith("google.rpc.ErrorInfo")), {})
-    return Refused(status, code, info.get("reason", "UNREADABLE"), message, info.get("metadata"))
+    return Refused(status, code, info.get("reason", f"HTTP_{status}"), message, info.get("metadata"))
 
 
 async def patiently(call: Callable[[], Awaitable[T]], seconds: float = 60) -> T:

@@ -6,7 +6,7 @@ A request costs some 50 µs of CPU here, a twentieth of what general clients tak
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 _HEAD_END = b"\r\n\r\n"
@@ -86,11 +86,12 @@ class _Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transport is one in all but name.
+        self._transport = cast(asyncio.Transport, transport)
 
     async def exchange(self, message: bytes) -> Answer:
-        assert self._transport is not None
+        if self._transport is None:
+            raise ConnectionResetError("the server hung up")
         self._waiting = asyncio.get_running_loop().create_future()
         self._transport.write(message)
         return await self._waiting

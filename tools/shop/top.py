@@ -6,13 +6,16 @@ import asyncio
 from typing import Any
 from urllib.parse import urlencode
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from services.kit.money import Money
 from tools.shop.client import Shop
 
 ROWS = 10
+LONGEST_TITLE = 40
 STILL, PATIENCE = 1.5, 20.0
 """A ranking that hasn't changed for the former many seconds has counted everything; the latter is the longest wait for it."""
 
@@ -36,18 +39,16 @@ async def settled_top(shop: Shop, category: str) -> dict[str, Any]:
     return answer
 
 
-def show_top(console: Console, title: str, answer: dict[str, Any]) -> None:
+def show_top(console: Console, category: str, answer: dict[str, Any]) -> None:
     """Prints a Top 10 as a table."""
     source = "" if answer["source"] == "LIVE" else f" ({answer['source'].lower()})"
-    table = Table(title=f"Top {ROWS} of {title}, by orders{source}", title_justify="left")
-    table.add_column("#", justify="right")
-    table.add_column("product", no_wrap=True)
-    table.add_column("title", overflow="ellipsis", no_wrap=True)
-    for name in ("orders", "units", "revenue"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = Table(title=f"Top {ROWS} of {category}, by orders{source}", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("#", "product", "title", "orders", "units", "revenue"):
+        table.add_column(name, justify="left" if name in ("product", "title") else "right", no_wrap=True)
     for row in answer["products"]:
-        title_of = (row.get("product") or {}).get("title", "")
-        table.add_row(str(row["rank"]), row["productId"], title_of, row["orders"], row["units"], money(row["revenue"]))
+        title = str((row.get("product") or {}).get("title", ""))
+        shown = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
+        table.add_row(str(row["rank"]), row["productId"], escape(shown), row["orders"], row["units"], money(row["revenue"]))
     console.print(table)
 
 

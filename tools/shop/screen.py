@@ -1,12 +1,15 @@
-"""Progress bars, on standard error: standard output is for results."""
+"""What a person sees: progress bars on standard error, results on standard output."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_WIDTH = 110
 
 
 @contextmanager
@@ -16,3 +19,8 @@ def bar(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=total)
         yield lambda done: progress.update(task, completed=done)
+
+
+def results() -> Console:
+    """Standard output, wide enough for tables where it is a file."""
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
