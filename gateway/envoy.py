@@ -11,6 +11,7 @@ from typing import Any
 from gateway.errors import local_replies
 from gateway.methods import Method
 from gateway.routes import ANYONE, CLUSTER, USER, virtual_host
+from services.kit.telemetry.calls import SAMPLED_METADATA, SAMPLED_TAG
 
 ISSUER, AUDIENCE = "https://bazaar.dev", "bazaar"
 BODY_BYTES = 2**20
@@ -39,8 +40,14 @@ def configuration(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
         "node": {"id": "edge", "cluster": "bazaar"},
         "admin": {"address": {"pipe": {"path": str(edge.admin), "mode": 0o600}}},
         "overload_manager": _connection_cap(),
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": _span_batches()}]},
         "static_resources": {"listeners": [_listener(edge, methods)], "clusters": [_workers(edge.workers)]},
     }
+
+
+def _span_batches() -> dict[str, Any]:
+    """Spans go out twice a second, or 500 at once: by default that would be every five of them, or after five seconds."""
+    return {"tracing.opentelemetry.flush_interval_ms": 500, "tracing.opentelemetry.min_flush_spans": 500}
 
 
 def _connection_cap() -> dict[str, Any]:
@@ -158,8 +165,8 @@ def _tokens(jwks: Path) -> dict[str, Any]:
 
 
 def _clean_rest_answers() -> dict[str, Any]:
-    """Takes gRPC's own headers off answers to REST clients; for gRPC clients, told by what they sent, they are the answer."""
-    leaks = ("grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding")
+    """Takes gRPC's own headers and Envoy's off answers to REST clients; for gRPC clients, told by what they sent, they are the answer."""
+    leaks = ("grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding", "x-envoy-upstream-healthchecked-cluster")
     skip = {"name": "skip", "typed_config": {"@type": TYPES + "filters.common.matcher.action.v3.SkipFilter"}}
     content_type = {
         "name": "content-type",
@@ -204,6 +211,8 @@ def _tracing() -> dict[str, Any]:
         "random_sampling": {"value": sampled_percent(os.environ.get("BAZAAR_TRACE_SAMPLING", ""))},
         "client_sampling": {"value": 0},
         "spawn_upstream_span": False,
+        # Where no ratio is set, the worker that answers says whether the trace is kept (services/kit/telemetry/calls.py).
+        "custom_tags": [{"tag": SAMPLED_TAG, "value": f"%TRAILER({SAMPLED_METADATA})%%RESP({SAMPLED_METADATA})%"}],
     }
 
 

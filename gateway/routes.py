@@ -45,7 +45,7 @@ def virtual_host(methods: Iterable[Method]) -> dict[str, Any]:
             *(_grpc_route(method) for method in shown),
             *(_rest_route(binding, method) for binding, method in rest),
             *(_refusal(method) for method in hidden),
-            {"match": {"prefix": "/"}, "direct_response": {"status": 404, "body": {"inline_string": "There is nothing at this path."}}},
+            _nothing(),
         ],
     }
 
@@ -92,6 +92,16 @@ def _refusal(method: Method) -> dict[str, Any]:
     """Internal methods answer PERMISSION_DENIED to gRPC; REST has no path to them."""
     match = {"path": method.path, "headers": [GRPC_CONTENT]}
     return {"match": match, "direct_response": {"status": 403, "body": {"inline_string": "This method is not open to clients."}}}
+
+
+def _nothing() -> dict[str, Any]:
+    """Every other path. The transcoder takes some that no route does (a slash at the end), and no token would be checked on those."""
+    off = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+    return {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 404, "body": {"inline_string": "There is nothing at this path."}},
+        "typed_per_filter_config": {"envoy.filters.http.grpc_json_transcoder": off},
+    }
 
 
 def path_regex(template: str) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 import structlog
 from grpc.aio import Channel, Server
 from grpc_health.v1 import health_pb2_grpc
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
 from services.kit import leader
 from services.kit.auth import Policy
@@ -35,6 +34,7 @@ from services.kit.service import Parts, Service, ServiceKit
 from services.kit.settings import Settings
 from services.kit.supervision import keep_running
 from services.kit.telemetry import start as telemetry
+from services.kit.telemetry.collector import add_collector_to_server
 from services.kit.timers import Timer, housekeeping, run_timers
 
 _BETWEEN_PROBES_SECONDS = 0.25
@@ -173,8 +173,7 @@ class Runtime:
         self._registry.add_open(generated.add_HealthServicer_to_server, health)
         add_reflection(self._registry, (*names, HEALTH))
         if collector := telemetry.collector(self._settings):
-            generated = trace_service_pb2_grpc
-            self._registry.add_open(generated.add_TraceServiceServicer_to_server, collector)
+            self._registry.add_open(add_collector_to_server, collector)
         return health
 
     async def _reach_servers(self) -> None:

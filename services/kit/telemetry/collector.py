@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import grpc
 import grpc.aio
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceServicer
@@ -64,6 +65,16 @@ class Collector(TraceServiceServicer):
         elif span.trace_id not in kept:
             kept[span.trace_id] = self._sampler(int.from_bytes(span.trace_id, "big"))
         return kept[span.trace_id]
+
+
+def add_collector_to_server(collector: Collector, server: Any) -> None:
+    """Does what a generated `add_…_to_server` does: OpenTelemetry's is of an older kind, which tells a server no names."""
+    export = grpc.unary_unary_rpc_method_handler(
+        collector.Export,
+        request_deserializer=ExportTraceServiceRequest.FromString,
+        response_serializer=ExportTraceServiceResponse.SerializeToString,
+    )
+    server.add_registered_method_handlers(SERVICE_NAME, {"Export": export})
 
 
 def _line(span: Span, attributes: dict[str, Any], service: str) -> bytes:

@@ -20,6 +20,7 @@ from grpc_health.v1.health import aio as health
 from grpc_status import rpc_status
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from bazaar.catalog.v1 import catalog_service_pb2, catalog_service_pb2_grpc
 from bazaar.orders.v1 import orders_service_pb2, orders_service_pb2_grpc
@@ -37,6 +38,8 @@ class Backend:
     metadata: dict[str, str] = field(default_factory=dict)
     calls: int = 0
     remaining: float | None = None
+    sampled: dict[str, str] = field(default_factory=dict)
+    """What the edge's spans said of `bazaar.sampled`, by trace id."""
 
     def note(self, context: grpc.aio.ServicerContext) -> None:
         self.calls += 1
@@ -50,6 +53,7 @@ class Ranking(ranking_service_pb2_grpc.RankingServiceServicer):
 
     async def QueryTopProducts(self, request, context):
         self._backend.note(context)
+        context.set_trailing_metadata((("x-bazaar-sampled", "0"),))
         product = {"rank": 1, "product_id": request.category, "orders": 2}
         return ranking_service_pb2.QueryTopProductsResponse(products=[product])
 
@@ -69,7 +73,8 @@ class Orders(orders_service_pb2_grpc.OrdersServiceServicer):
         detail = any_pb2.Any()
         detail.Pack(info)
         status = status_pb2.Status(code=code_pb2.NOT_FOUND, message="No such order.", details=[detail])
-        await context.abort_with_status(rpc_status.to_status(status))
+        refusal = rpc_status.to_status(status)
+        await context.abort(refusal.code, refusal.details, (*refusal.trailing_metadata, ("x-bazaar-sampled", "1")))
 
     async def CancelOrder(self, request, context):
         self._backend.note(context)
@@ -89,6 +94,17 @@ class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
         return catalog_service_pb2.CreateProductResponse()
 
 
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def Export(self, request, context):
+        for span in (span for group in request.resource_spans for scope in group.scope_spans for span in scope.spans):
+            tags = {pair.key: pair.value.string_value for pair in span.attributes}
+            self._backend.sampled[span.trace_id.hex()] = tags.get("bazaar.sampled", "")
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
 @pytest.fixture(scope="session")
 def edge_home(short_directory: Path) -> Path:
     home = short_directory / "edge"
@@ -105,6 +121,7 @@ async def running_backend(edge_home: Path) -> AsyncIterator[Backend]:
     ranking_service_pb2_grpc.add_RankingServiceServicer_to_server(Ranking(backend), server)
     orders_service_pb2_grpc.add_OrdersServiceServicer_to_server(Orders(backend), server)
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(Catalog(backend), server)
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Collector(backend), server)
     servicer = health.HealthServicer()
     await servicer.set("", health_pb2.HealthCheckResponse.ServingStatus.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

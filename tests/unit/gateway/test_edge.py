@@ -10,6 +10,7 @@ from joserfc.jwk import ECKey
 
 from bazaar.orders.v1 import orders_service_pb2, orders_service_pb2_grpc
 from bazaar.ranking.v1 import ranking_service_pb2, ranking_service_pb2_grpc
+from tests.shop import eventually
 from tools.servers.envoy import BINARY
 
 ORDER = "/v1/orders/0190c2a4-0000-7000-8000-000000000001"
@@ -178,10 +179,26 @@ async def test_a_path_is_normalised_before_it_is_judged(client, backend):
     assert (answer.status_code, backend.calls) == (401, 0)
 
 
+async def test_a_slash_at_the_end_is_another_path(client, backend, tokens):
+    answer = await client.get(f"{TOP}/", params={"category": "tv"}, headers=tokens.make(lifetime=-5))
+
+    assert (answer.status_code, answer.json()["message"], backend.calls) == (404, "There is nothing at this path.", 0)
+
+
 async def test_an_escaped_slash_is_refused(client, backend):
     answer = await client.get("/v1%2Forders/1")
 
     assert (answer.status_code, backend.calls) == (400, 0)
+
+
+async def test_the_edges_span_says_what_the_worker_decided_of_the_trace(client, backend, tokens):
+    async def decision() -> str | None:
+        return backend.sampled.get(backend.metadata["traceparent"].split("-")[1])
+
+    await client.get(TOP, params={"category": "tv"})
+    await eventually(decision, "0")
+    await client.get(ORDER, headers=tokens.make())
+    await eventually(decision, "1")
 
 
 async def test_grpc_is_served_on_the_same_port(edge):

@@ -4,13 +4,13 @@ from pathlib import Path
 import grpc.aio
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub, add_TraceServiceServicer_to_server
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from services.kit.telemetry import store
-from services.kit.telemetry.collector import Collector
+from services.kit.telemetry.collector import Collector, add_collector_to_server
 from services.kit.telemetry.segments import SegmentWriter
 from tests.personal_data import personal_data_in
 
@@ -58,7 +58,7 @@ def sampler() -> Answers:
 @pytest.fixture
 async def collector(tmp_path: Path, sampler: Answers) -> AsyncIterator[TraceServiceStub]:
     server = grpc.aio.server()
-    add_TraceServiceServicer_to_server(Collector(SegmentWriter(tmp_path, "edge-worker-1"), sampler), server)
+    add_collector_to_server(Collector(SegmentWriter(tmp_path, "edge-worker-1"), sampler), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

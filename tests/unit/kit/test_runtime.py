@@ -22,6 +22,9 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from services.kit import migrations, outbox
 from services.kit.connections import Unconfigured
@@ -32,6 +35,7 @@ from services.kit.rpc.server import SocketTaken
 from services.kit.runtime import Runtime, StartFailed
 from services.kit.service import Parts, Service, ServiceKit
 from services.kit.settings import Settings
+from services.kit.telemetry.store import read_trace
 from services.kit.timers import Timer
 from tests.contract.echo import Echo, pb, stubs
 
@@ -110,6 +114,16 @@ async def test_reflection_lists_the_services(settings: Settings):
 
     names = {service.name for service in answer.list_services_response.service}
     assert names == {NAME, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+
+
+async def test_spans_of_the_edge_are_taken_in_and_kept(settings: Settings, folder: Path):
+    span = Span(trace_id=b"t" * 16, span_id=b"s" * 8, name="GET")
+    export = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=[span])])])
+    tracing = settings.model_copy(update={"trace_dir": folder, "trace_sampling": "all"})
+    async with running([echo_service()], tracing), connected(tracing) as channel:
+        await TraceServiceStub(channel).Export(export)
+
+    assert [(span.service, span.name) for span in read_trace(folder, (b"t" * 16).hex())] == [("edge", "GET")]
 
 
 async def test_the_socket_is_private(settings: Settings, folder: Path):
