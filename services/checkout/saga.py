@@ -54,6 +54,9 @@ _STATE = orders_pb2.Order.State
 _ENDED = (_STATE.CANCELLING, _STATE.CANCELLED)
 _PAID = (payments_pb2.Payment.ACCEPTED, payments_pb2.Payment.CAPTURED)
 _MOVED_ON = {"ORDER_STATE_ILLEGAL", "RESERVATION_ENDED", "PAYMENT_STATE_ILLEGAL"}
+_OVERTAKEN = {"ORDER_VERSION_STALE", "RESERVATION_DIFFERS"}
+"""Another attempt holds the order by now; or an earlier one reserved for it what was in the cart then, and it is given up for a new one."""
+
 _LOOK_AGAIN_SECONDS = 0.05
 _log = structlog.get_logger("bazaar.checkout")
 
@@ -95,16 +98,25 @@ class PlaceOrderSaga:
         Args:
             patience: seconds to wait for a rival that holds the same request's order.
         """
-        opened = await self._open(time.monotonic() + patience)
-        order = opened.order
+        order = await self._submitted(time.monotonic() + patience)
         tracing.current().set_attribute(tracing.ORDER_ID, order.order_id)
-        if opened.is_holder:
-            order = await self._submit_or_abandon(order)
-        if order.state in _ENDED:
-            raise OrderCancelled("The order was cancelled before it was confirmed.", order_id=order.order_id, why=order.cancel_reason)
         if order.state == _STATE.PAYMENT_PENDING:
             order = await self._pay_and_confirm(order)
+        elif order.state in _ENDED and not order.HasField("confirm_time"):
+            raise OrderCancelled("The order was cancelled before it was confirmed.", order_id=order.order_id, why=order.cancel_reason)
         return pb.PlaceOrderResponse(order=order)
+
+    async def _submitted(self, until: float) -> orders_pb2.Order:
+        """The request's order, with its lines; submitted by this attempt where it is the holder."""
+        while True:
+            opened = await self._open(until)
+            if not opened.is_holder:
+                return opened.order
+            try:
+                return await self._submit_or_abandon(opened.order)
+            except grpc.aio.AioRpcError as error:
+                if reason_of(error) not in _OVERTAKEN or time.monotonic() > until:
+                    raise
 
     async def _open(self, until: float) -> orders_service_pb2.OpenOrderResponse:
         ask = orders_service_pb2.OpenOrderRequest(user_id=self._user_id, principal=f"user:{self._user_id}", method="PlaceOrder")

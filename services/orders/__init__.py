@@ -11,7 +11,8 @@ from services.kit.leader import Lease
 from services.kit.paging import PageTokens
 from services.kit.service import Parts, Service, ServiceKit
 from services.kit.timers import Timer
-from services.orders.events import ORDER_LINES, ORDERS
+from services.orders.events import ORDER_LINES, ORDERS, announcements
+from services.orders.requests import RequestStore
 from services.orders.service import OrdersServicer
 from services.orders.settlement import Settlement
 from services.orders.store import OrderStore
@@ -20,16 +21,16 @@ from services.orders.watch import Watchers
 
 def build(kit: ServiceKit) -> Parts:
     """Wires the rooms of orders."""
-    store, watchers = OrderStore(kit.database), Watchers()
+    requests, store, watchers = RequestStore(kit.database), OrderStore(kit.database, announcements), Watchers()
     settlement = Settlement(store, InventoryServiceStub(kit.channel("inventory")), PaymentsServiceStub(kit.channel("payments")))
 
     async def reap(lease: Lease) -> None:
         await settlement.reap()
 
     async def forget(lease: Lease) -> None:
-        await store.forget_requests()
+        await requests.forget()
 
-    servicer = OrdersServicer(store, settlement, watchers, PageTokens(kit.secrets))
+    servicer = OrdersServicer(requests, store, settlement, watchers, PageTokens(kit.secrets))
     return Parts(
         servicers=[(add_OrdersServiceServicer_to_server, servicer)],
         topics=[ORDERS, ORDER_LINES],

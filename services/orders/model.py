@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.kit.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
@@ -46,6 +46,16 @@ PLACED = frozenset({State.CONFIRMED, State.PROCESSING, State.SHIPPED, State.DELI
 
 FINAL = frozenset({State.DELIVERED, State.RETURNED, State.CANCELLED})
 """States in which an order waits for nobody; a watcher need not stay."""
+
+
+PAYMENT_DUE = timedelta(seconds=60)
+"""How long a submitted order waits for its payment to be opened before the reaper asks payments."""
+
+CANCELLING_DUE = timedelta(seconds=5)
+"""A cancellation that was cut off is taken up again after this."""
+
+BY_CUSTOMER = "CUSTOMER"
+BY_STAFF = "STAFF"
 
 
 class OrderNotFound(NotFound):
@@ -180,13 +190,18 @@ class Order:
         """Whether OrderPlaced went out for it, so that a cancellation takes its lines back out of the rankings."""
         return self.confirmed_at is not None
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it came to nothing by nobody's wish: the request that it was opened for may be tried again."""
+        return self.state is State.CANCELLED and not self.was_placed and self.cancel_reason not in (BY_CUSTOMER, BY_STAFF)
+
 
 def move(order: Order, to: State, *, at: datetime, due_at: datetime | None = None, reason: str = "") -> Order:
     """The order in its next state, one version on.
 
     Args:
         due_at: by when the reaper takes over; None where the new state waits for nobody.
-        reason: kept in the timeline, and as the order's cancel reason on the way to CANCELLED.
+        reason: kept in the timeline.
 
     Raises:
         IllegalMove: the state doesn't lead there.
@@ -199,10 +214,67 @@ def move(order: Order, to: State, *, at: datetime, due_at: datetime | None = Non
         version=order.version + 1,
         updated_at=at,
         due_at=due_at,
-        confirmed_at=at if to is State.CONFIRMED else order.confirmed_at,
-        cancel_reason=reason if to is State.CANCELLING else order.cancel_reason,
         timeline=(*order.timeline, TimelineEntry(to, at, reason)),
     )
+
+
+def submitted(order: Order, content: Content, *, version: int, at: datetime) -> Order:
+    """The order with its content, waiting for its payment; as it is when this very content was submitted before.
+
+    Args:
+        version: the caller holds the order as it was at this version.
+
+    Raises:
+        VersionStale: somebody else has moved it on.
+    """
+    if order.content == content and order.version > version:
+        return order
+    if order.state is not State.CREATED or order.version != version:
+        raise VersionStale(order.order_id)
+    return replace(move(order, State.PAYMENT_PENDING, at=at, due_at=at + PAYMENT_DUE), content=content, payment_state="PENDING")
+
+
+def confirmed(order: Order, payment_state: str, *, at: datetime) -> Order:
+    """The order, paid for; as it is when it was confirmed before.
+
+    Args:
+        payment_state: what payments said of it: ACCEPTED or CAPTURED.
+
+    Raises:
+        IllegalMove: it isn't waiting for its payment.
+    """
+    if order.state in PLACED:
+        return order
+    return replace(move(order, State.CONFIRMED, at=at), payment_state=payment_state, confirmed_at=at)
+
+
+def cancelling(order: Order, reason: str, *, at: datetime, version: int | None = None) -> Order:
+    """The order on its way to CANCELLED, where stock and money go back; as it is when it is there already.
+
+    Args:
+        version: the caller only means the order as it was at this version.
+
+    Raises:
+        IllegalMove: it has been shipped.
+        VersionStale: somebody else has moved it on.
+    """
+    if order.state in (State.CANCELLING, State.CANCELLED):
+        return order
+    if version is not None and version != order.version:
+        raise VersionStale(order.order_id)
+    return replace(move(order, State.CANCELLING, at=at, due_at=at + CANCELLING_DUE, reason=reason), cancel_reason=reason)
+
+
+def cancelled(order: Order, *, at: datetime) -> Order:
+    """The order at its end, once stock and money have gone back; as it is when it has ended before.
+
+    Raises:
+        IllegalMove: it isn't being cancelled.
+    """
+    if order.state is State.CANCELLED:
+        return order
+    after = move(order, State.CANCELLED, at=at)
+    return replace(after, payment_state="VOIDED") if order.is_submitted else after
 
 
 def by_root_category(lines: Iterable[Line]) -> dict[str, list[Line]]:

@@ -41,5 +41,10 @@ def json_of(value: object) -> Jsonb:
     return Jsonb(value, dumps=orjson.dumps)
 
 
+def timeline_of(order: Order) -> Jsonb:
+    """An order's timeline as jsonb."""
+    return json_of(order.timeline)
+
+
 def _entry(entry: dict[str, str]) -> TimelineEntry:
     return TimelineEntry(State(entry["state"]), datetime.fromisoformat(entry["at"]), entry["reason"])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import grpc
 
@@ -14,15 +13,13 @@ from bazaar.orders.v1 import orders_service_pb2 as pb
 from bazaar.payments.v1 import payments_pb2
 from services.kit.paging import PageTokens
 from services.kit.rpc.calls import current, outlive_caller
-from services.orders.events import announcements
-from services.orders.model import FINAL, Order, Request, State, VersionStale, move, readable_by
+from services.kit.telemetry import tracing
+from services.orders.model import BY_CUSTOMER, BY_STAFF, FINAL, Order, Request, State, readable_by, submitted
+from services.orders.requests import RequestStore
 from services.orders.settlement import Settlement
 from services.orders.store import OrderStore
 from services.orders.watch import Watchers
 from services.orders.wire import content_of, counted_lines, to_proto
-
-PAYMENT_DUE = timedelta(seconds=60)
-"""How long a submitted order waits for its payment to be opened before the reaper asks payments."""
 
 _SETTLEMENT_BUDGET = timedelta(seconds=15)
 _STAFF = {"support", "admin"}
@@ -35,48 +32,44 @@ _LOOK_AGAIN_SECONDS = 15.0
 class OrdersServicer(orders_service_pb2_grpc.OrdersServiceServicer):
     """Keeps orders."""
 
-    def __init__(self, store: OrderStore, settlement: Settlement, watchers: Watchers, pages: PageTokens) -> None:
+    def __init__(self, requests: RequestStore, store: OrderStore, settlement: Settlement, watchers: Watchers, pages: PageTokens) -> None:
+        self._requests = requests
         self._store = store
         self._settlement = settlement
         self._watchers = watchers
         self._pages = pages
 
     async def OpenOrder(self, request: pb.OpenOrderRequest, context: grpc.aio.ServicerContext) -> pb.OpenOrderResponse:
-        attempt = Request(request.principal, request.method, request.request_id, request.fingerprint) if request.request_id else None
-        opened = await self._store.open(request.user_id, attempt)
+        attempt = Request(request.principal, request.method, request.request_id, request.fingerprint)
+        opened = await self._requests.open(request.user_id, attempt, current().deadline)
+        tracing.current().set_attribute(tracing.ORDER_ID, opened.order.order_id)
         return pb.OpenOrderResponse(order=to_proto(opened.order), is_holder=opened.is_holder)
 
     async def SubmitOrder(self, request: pb.SubmitOrderRequest, context: grpc.aio.ServicerContext) -> pb.SubmitOrderResponse:
         content = content_of(request)
-
-        def submitted(order: Order, now: datetime) -> Order:
-            if order.content == content and order.version == request.version + 1:
-                return order
-            if order.state is not State.CREATED or order.version != request.version:
-                raise VersionStale(order.order_id)
-            after = move(order, State.PAYMENT_PENDING, at=now, due_at=now + PAYMENT_DUE)
-            return replace(after, content=content, payment_state="PENDING")
-
-        order = await self._store.change(request.order_id, submitted, announcements)
+        order = await self._store.change(
+            _traced(request.order_id), lambda order, now: submitted(order, content, version=request.version, at=now), current().deadline
+        )
         return pb.SubmitOrderResponse(order=to_proto(order))
 
     async def AbandonOrder(self, request: pb.AbandonOrderRequest, context: grpc.aio.ServicerContext) -> pb.AbandonOrderResponse:
-        await outlive_caller(self._settlement.cancel(request.order_id, reason=request.reason, version=request.version), _SETTLEMENT_BUDGET)
+        abandoning = self._settlement.cancel(_traced(request.order_id), reason=request.reason, version=request.version)
+        await outlive_caller(abandoning, _SETTLEMENT_BUDGET)
         return pb.AbandonOrderResponse()
 
     async def ConfirmOrder(self, request: pb.ConfirmOrderRequest, context: grpc.aio.ServicerContext) -> pb.ConfirmOrderResponse:
         paid = payments_pb2.Payment.State.Name(request.payment_state)
-        order = await outlive_caller(self._settlement.confirm(request.order_id, paid), _SETTLEMENT_BUDGET)
+        order = await outlive_caller(self._settlement.confirm(_traced(request.order_id), paid), _SETTLEMENT_BUDGET)
         return pb.ConfirmOrderResponse(order=to_proto(order))
 
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: grpc.aio.ServicerContext) -> pb.CancelOrderResponse:
-        order = await self._readable(request.order_id)
-        reason = "CUSTOMER" if order.user_id == current().principal.id else "STAFF"
+        order = await self._readable(_traced(request.order_id))
+        reason = BY_CUSTOMER if order.user_id == current().principal.id else BY_STAFF
         order = await outlive_caller(self._settlement.cancel(order.order_id, reason=reason), _SETTLEMENT_BUDGET)
         return pb.CancelOrderResponse(order=to_proto(order))
 
     async def GetOrder(self, request: pb.GetOrderRequest, context: grpc.aio.ServicerContext) -> pb.GetOrderResponse:
-        return pb.GetOrderResponse(order=to_proto(await self._readable(request.order_id)))
+        return pb.GetOrderResponse(order=to_proto(await self._readable(_traced(request.order_id))))
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: grpc.aio.ServicerContext) -> pb.ListOrdersResponse:
         user_id, size = current().principal.id, request.page_size or _PAGE
@@ -114,6 +107,12 @@ class OrdersServicer(orders_service_pb2_grpc.OrdersServiceServicer):
         principal = current().principal
         order = await self._store.read(order_id)
         return readable_by(order, user_id=principal.id, is_staff=not _STAFF.isdisjoint(principal.roles))
+
+
+def _traced(order_id: str) -> str:
+    """The order's id as it is stored; marks the call's span as this order's."""
+    tracing.current().set_attribute(tracing.ORDER_ID, order_id.lower())
+    return order_id.lower()
 
 
 def _counted(order: Order) -> list[orders_pb2.CountedLine]:

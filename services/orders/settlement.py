@@ -6,8 +6,8 @@ reaper goes on with whatever was left, through these same methods.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import datetime, timedelta
+import asyncio
+from datetime import timedelta
 
 import grpc
 import structlog
@@ -16,12 +16,12 @@ from bazaar.inventory.v1 import inventory_service_pb2 as inventory_pb2
 from bazaar.inventory.v1 import inventory_service_pb2_grpc as inventory_grpc
 from bazaar.payments.v1 import payments_pb2, payments_service_pb2, payments_service_pb2_grpc
 from services.kit.rpc.status import reason_of
-from services.orders.events import announcements
-from services.orders.model import PLACED, IllegalMove, Order, State, VersionStale, move
+from services.kit.telemetry import tracing
+from services.orders.model import Order, State, VersionStale, cancelled, cancelling, confirmed
 from services.orders.store import OrderStore
 
-CANCELLING_DUE = timedelta(seconds=5)
-"""A cancellation that was cut off is taken up again after this."""
+EXPIRED = "EXPIRED"
+"""Why the reaper cancels."""
 
 _RETRY_AFTER = timedelta(seconds=2)
 _STOCK_IS_GONE = {"OUT_OF_STOCK", "RESERVATION_ENDED", "RESERVATION_NOT_FOUND"}
@@ -46,27 +46,16 @@ class Settlement:
         """Commits the stock of a paid order, then confirms it. Idempotent.
 
         Raises:
-            IllegalMove: the order is cancelled, or isn't submitted.
+            IllegalMove: it isn't waiting for its payment.
             AioRpcError: the stock is gone (OUT_OF_STOCK): the order has been cancelled; or inventory can't be asked.
         """
-        order = await self._store.read(order_id)
-        if order.state in PLACED:
-            return order
-        if order.state is not State.PAYMENT_PENDING:
-            raise IllegalMove(order_id, order.state, State.CONFIRMED)
         try:
             await self._inventory.CommitReservation(inventory_pb2.CommitReservationRequest(order_id=order_id))
         except grpc.aio.AioRpcError as error:
             if reason_of(error) in _STOCK_IS_GONE:
                 await self.cancel(order_id, reason="OUT_OF_STOCK")
             raise
-
-        def confirmed(order: Order, now: datetime) -> Order:
-            if order.state in PLACED:
-                return order
-            return replace(move(order, State.CONFIRMED, at=now), payment_state=payment_state)
-
-        return await self._store.change(order_id, confirmed, announcements)
+        return await self._store.change(order_id, lambda order, now: confirmed(order, payment_state, at=now))
 
     async def cancel(self, order_id: str, *, reason: str, version: int | None = None) -> Order:
         """Cancels an order that hasn't been shipped: notes it, gives stock and money back, then says so. Idempotent.
@@ -78,23 +67,19 @@ class Settlement:
             IllegalMove: it has been shipped.
             VersionStale: somebody else has moved it on.
         """
-
-        def cancelling(order: Order, now: datetime) -> Order:
-            if order.state in (State.CANCELLING, State.CANCELLED):
-                return order
-            if version is not None and version != order.version:
-                raise VersionStale(order_id)
-            return move(order, State.CANCELLING, at=now, due_at=now + CANCELLING_DUE, reason=reason)
-
-        order = await self._store.change(order_id, cancelling, announcements)
+        order = await self._store.change(order_id, lambda order, now: cancelling(order, reason, at=now, version=version))
         return order if order.state is State.CANCELLED else await self._give_back(order)
 
-    async def settle(self, order_id: str) -> None:
-        """Moves an order on whose time is up, towards whichever end payments and inventory say."""
-        order = await self._store.read(order_id)
+    async def settle(self, order: Order) -> None:
+        """Moves an order on whose time is up, towards whichever end payments and inventory say.
+
+        Raises:
+            VersionStale: somebody else has moved it on.
+            AioRpcError: payments or inventory can't be asked.
+        """
         match order.state:
             case State.CREATED:
-                await self.cancel(order_id, reason="EXPIRED", version=order.version)
+                await self.cancel(order.order_id, reason=EXPIRED, version=order.version)
             case State.CANCELLING:
                 await self._give_back(order)
             case State.PAYMENT_PENDING:
@@ -105,13 +90,18 @@ class Settlement:
     async def reap(self, limit: int = 100) -> int:
         """Settles orders that are past their time; returns how many were tried. One that fails is tried again later."""
         due = await self._store.due(limit)
-        for order_id in due:
-            try:
-                await self.settle(order_id)
-            except Exception as error:
-                _log.warning("an overdue order couldn't be settled yet", order_id=order_id, error=type(error).__name__)
-                await self._store.postpone(order_id, _RETRY_AFTER)
+        await asyncio.gather(*(self._reap(order) for order in due))
         return len(due)
+
+    async def _reap(self, order: Order) -> None:
+        with tracing.span("reap order", attributes={tracing.ORDER_ID: order.order_id}):
+            try:
+                await self.settle(order)
+            except VersionStale:
+                return
+            except Exception as error:
+                _log.warning("an overdue order couldn't be settled yet", order_id=order.order_id, error=type(error).__name__)
+                await self._store.postpone(order.order_id, _RETRY_AFTER)
 
     async def _settle_payment(self, order: Order) -> None:
         """Payments are asked by order: what became of a payment is never assumed."""
@@ -124,20 +114,11 @@ class Settlement:
             if paid := _PAID.get(answer.payment.state):
                 await self.confirm(order.order_id, paid)
                 return
-        await self.cancel(order.order_id, reason="EXPIRED", version=order.version)
+        await self.cancel(order.order_id, reason=EXPIRED, version=order.version)
 
     async def _give_back(self, order: Order) -> Order:
         """Stock and payment of a cancelled order; both calls are idempotent and final, so a late reserve or payment fails."""
         if order.is_submitted:
             await self._payments.VoidPayment(payments_service_pb2.VoidPaymentRequest(order_id=order.order_id))
-            await self._inventory.ReturnReservation(inventory_pb2.ReturnReservationRequest(order_id=order.order_id))
-        else:
-            await self._inventory.ReleaseReservation(inventory_pb2.ReleaseReservationRequest(order_id=order.order_id))
-
-        def cancelled(order: Order, now: datetime) -> Order:
-            if order.state is State.CANCELLED:
-                return order
-            after = move(order, State.CANCELLED, at=now)
-            return replace(after, payment_state="VOIDED") if order.is_submitted else after
-
-        return await self._store.change(order.order_id, cancelled, announcements)
+        await self._inventory.ReturnReservation(inventory_pb2.ReturnReservationRequest(order_id=order.order_id))
+        return await self._store.change(order.order_id, lambda order, now: cancelled(order, at=now))
