@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     # psycopg's own execute is an overload that a subclass cannot repeat in strict mode.
     Statement = Any
 
-_WRITE = re.compile(r"\b(INSERT) +INTO\s+([\w.]+)|(?<!FOR )(?<!DO )\b(UPDATE)\s+([\w.]+)|\b(DELETE) +FROM\s+([\w.]+)", re.IGNORECASE)
+_WRITE = re.compile(
+    r"\b(INSERT) +INTO\s+([\w.]+)|(?<!FOR )(?<!KEY )(?<!DO )\b(UPDATE)\s+([\w.]+)|\b(DELETE) +FROM\s+([\w.]+)", re.IGNORECASE
+)
 _READ = re.compile(r"\b(?:FROM|JOIN)\s+([a-z_][\w.]*+)(?!\s*\()", re.IGNORECASE)
 _CALL = re.compile(r"\bSELECT\s+([a-z_][\w.]*+)\s*\(", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"\s*(\w+)")
