@@ -32,10 +32,11 @@ HOUR = int(NOW.timestamp()) // 3600
 
 _EMPTY = """
 DO $$ DECLARE version text; BEGIN
-    FOR version IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'lines'::regclass AND inhrelid <> 'lines_1'::regclass LOOP
+    FOR version IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'lines'::regclass LOOP
         EXECUTE 'DROP TABLE ' || version;
     END LOOP;
 END $$;
+CREATE TABLE lines_1 PARTITION OF lines FOR VALUES IN (1);
 TRUNCATE lines, roots, rolled, hours, totals;
 UPDATE generation SET live = 1, building = NULL, newest = 1;
 """

@@ -91,9 +91,9 @@ class Boards:
         """How far each root's board has come; None without a board."""
         pipeline = self._redis.pipeline()
         for root in roots:
-            pipeline.hmget(_head(generation, root), "applied", "left", "leaving_after")  # pyright: ignore[reportUnusedCoroutine] (queued)
+            pipeline.hmget(_head(generation, root), "applied", "left", "leaving_after", "torn")  # pyright: ignore[reportUnusedCoroutine] (queued)
         async with self._asking():
-            return [_head_from(fields) if fields[0] is not None else None for fields in await pipeline.execute()]
+            return [_head_from(fields) if fields[0] and not fields[3] else None for fields in await pipeline.execute()]
 
     async def top(self, generation: int, query: Query, limit: int) -> tuple[Head, list[Count]] | None:
         """The first `limit` products, unsorted; None without a board."""

@@ -21,6 +21,7 @@ from services.ranking.rankings import Answer, Rankings
 _LIMIT = 10
 _WATCH_EVERY_SECONDS = 0.5
 _DIFFERENCES_SHOWN = 1000
+_UNKNOWN = ranking_pb2.ProductDetails()
 
 Asked = pb.QueryTopProductsRequest | pb.WatchTopProductsRequest | pb.GetProductRankRequest
 
@@ -40,11 +41,9 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
 
     async def GetProductRank(self, request: pb.GetProductRankRequest, context: grpc.aio.ServicerContext) -> pb.GetProductRankResponse:
         details = await self._details.of([request.product_id])
-        category = request.category
+        category = request.category or details.get(request.product_id, _UNKNOWN).category_id
         if not category:
-            if request.product_id not in details:
-                raise ProductNotRanked("The catalogue doesn't know this product's category.", category="", product_id=request.product_id)
-            category = details[request.product_id].category_id
+            raise ProductNotRanked("The catalogue doesn't know this product's category.", category="", product_id=request.product_id)
         query = self._query(request, category)
         rank, answer = await self._rankings.rank(query, request.product_id)
         product = _ranked(rank, answer.counts[0], query, details)

@@ -1,10 +1,10 @@
--- Makes a freshly filled board the root's own, unless a newer one is there.
+-- Makes a freshly filled board the root's own, unless a newer one is there that is whole.
 --
 -- KEYS[1]  the root's head
 -- ARGV     the board's prefix, the position it was filled up to, the last hour that is outside its window
 -- Returns  the prefix of the board that lost: the one replaced, or this one; nothing when there was none
-local head = redis.call('HMGET', KEYS[1], 'board', 'applied')
-if head[1] and tonumber(head[2]) >= tonumber(ARGV[2]) then return ARGV[1] end
+local head = redis.call('HMGET', KEYS[1], 'board', 'applied', 'torn')
+if head[1] and not head[3] and tonumber(head[2]) >= tonumber(ARGV[2]) then return ARGV[1] end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'board', ARGV[1], 'applied', ARGV[2], 'left', ARGV[3])
 return head[1]

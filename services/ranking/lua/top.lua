@@ -4,8 +4,8 @@
 -- ARGV     window, category, metric (orders, units, revenue-CUR), currency, N
 -- Returns  applied, left, 1 while hours are leaving, then four of each product, in no order: id, orders, units, revenue; nothing without
 --          a head
-local head = redis.call('HMGET', KEYS[1], 'board', 'applied', 'left', 'leaving_after')
-if not head[1] then return false end
+local head = redis.call('HMGET', KEYS[1], 'board', 'applied', 'left', 'leaving_after', 'torn')
+if not head[1] or head[5] then return false end
 local prefix, suffix, n = head[1] .. ':' .. ARGV[1] .. ':', ':' .. ARGV[2], tonumber(ARGV[5])
 local board = prefix .. ARGV[3] .. suffix
 

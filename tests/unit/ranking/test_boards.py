@@ -9,25 +9,24 @@ from tests.ranked import HOUR, Ranked, back, every_query, line, query, recount
 from tests.unit.ranking.shopping import PRODUCTS, shopping
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_live_and_historical_equal_a_recount_for_every_question(worker: Ranked, seed: int):
     lines = shopping(random.Random(seed), 250)
     for batch in chunks(lines, 60):
         await worker.count(*batch)
 
     for asked in every_query(lines):
-        for limit in (1, 2, 3, 5, 10, 100):
+        for limit in (1, 3, 10, 100):
             answer, expected = await worker.top(asked, limit), recount(lines, asked, limit)
             assert (answer.counts, answer.is_live) == (expected, bool(expected)), (asked, limit)
             assert await worker.historical(asked, limit) == expected, (asked, limit)
 
 
-@pytest.mark.parametrize("seed", range(2))
-async def test_a_rank_is_the_place_in_the_top(worker: Ranked, seed: int):
-    lines = shopping(random.Random(seed), 250)
+async def test_a_rank_is_the_place_in_the_top(worker: Ranked):
+    lines = shopping(choice := random.Random(5), 250)
     await worker.count(*lines)
 
-    for asked in every_query(lines):
+    for asked in choice.sample(every_query(lines), 20):
         places = {count.product_id: (place, count) for place, count in enumerate(recount(lines, asked, 100), start=1)}
         for product in PRODUCTS:
             try:

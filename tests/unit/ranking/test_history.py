@@ -7,6 +7,7 @@ import pytest
 from services.ranking.model import Metric, Window, add_up
 from tests.ranked import HOUR, Ranked, back, every_query, line, query, recount
 from tests.unit.ranking.shopping import shopping
+from tests.unit.rivals import meet
 
 
 @pytest.mark.parametrize("rolled", ["nothing", "a part", "all"])
@@ -40,8 +41,6 @@ async def test_a_root_is_rolled_up_in_steps(worker: Ranked):
 
 
 async def test_two_rivals_rolling_up_add_every_line_once(worker: Ranked, rival: Ranked):
-    from tests.unit.rivals import meet
-
     await worker.store.add([line("saw", 2) for _ in range(5)])
     await worker.history.roll_up(1, "garden", 1)
 
