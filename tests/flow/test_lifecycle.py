@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,48 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.shell import Shell
 from tools import ROOT
-from tools.home import Home
-from tools.processes import Identity
-from tools.servers import free_port
 
 pytestmark = pytest.mark.edge
 NAMES = ["postgres", "redis-1", "mongo", "worker-1", "worker-2", "envoy"]
-
-
-class Shell:
-    """./bazaar, with a home and a port of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self.home = Home(path)
-        self.port = free_port()
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tools", "--home", str(self.home.path), *arguments]
-        environment = {**os.environ, "BAZAAR_EDGE_PORT": str(self.port)}
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100)
-
-    def up(self) -> None:
-        done = self.run("up", "--detach")
-        assert done.returncode == 0, done.stderr
-
-    def processes(self) -> dict[str, dict]:
-        return {process["name"]: process for process in json.loads(self.run("status", "--json").stdout)}
-
-    def identities(self) -> list[Identity]:
-        """Everything that runs, the supervisor included."""
-        state = self.home.read_state()
-        assert state is not None
-        return [state.supervisor, *(process.identity for process in state.processes if process.identity)]
-
-    def is_serving(self) -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/healthz", trust_env=False).status_code == 200
-        except httpx.HTTPError:
-            return False
 
 
 def wait_until(condition, seconds: float = 10) -> None:
@@ -69,8 +32,7 @@ def fresh(short_directory: Path) -> Iterator[Shell]:
     """A home that never ran."""
     shell = Shell(short_directory / "fresh")
     yield shell
-    shell.run("down")
-    shutil.rmtree(shell.home.path, ignore_errors=True)
+    shell.end()
 
 
 @pytest.fixture(scope="module")
