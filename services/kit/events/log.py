@@ -29,8 +29,8 @@ _APPEND = """
     WITH incoming AS MATERIALIZED (
         SELECT *, row_number() OVER (PARTITION BY partition_id ORDER BY place) AS nth
         FROM unnest(
-            %(partition_ids)b::int[], %(ids)b::uuid[], %(keys)b::text[], %(types)b::text[], %(subjects)b::text[], %(versions)b::bigint[],
-            %(payloads)b::bytea[], %(sources)b::text[], %(occurred)b::timestamptz[], %(traceparents)b::text[]
+            %(partition_ids)s::int[], %(ids)s::uuid[], %(keys)s::text[], %(types)s::text[], %(subjects)s::text[], %(versions)s::bigint[],
+            %(payloads)s::bytea[], %(sources)s::text[], %(occurred)s::timestamptz[], %(traceparents)s::text[]
         ) WITH ORDINALITY AS event (
             partition_id, event_id, key, type, subject, aggregate_version, payload, source, occurred_at, traceparent, place
         )

@@ -31,7 +31,7 @@ _NEXT = f"""
 """
 _MOVE = """
     UPDATE leases SET position = done.position
-    FROM unnest(%(partitions)b::int[], %(epochs)b::bigint[], %(positions)b::bigint[]) AS done (partition_id, epoch, position)
+    FROM unnest(%(partitions)s::int[], %(epochs)s::bigint[], %(positions)s::bigint[]) AS done (partition_id, epoch, position)
     WHERE leases.group_name = %(group)s AND leases.partition_id = done.partition_id AND leases.epoch = done.epoch AND owner = %(member)s
     RETURNING leases.partition_id
 """

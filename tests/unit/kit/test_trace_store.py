@@ -161,6 +161,7 @@ def test_a_segment_that_another_process_dropped_is_replaced(tmp_path: Path):
 
 def test_a_full_disk_drops_spans_with_one_warning(tmp_path: Path):
     writer = SegmentWriter(tmp_path, "worker-1")
+    writer._opened_at = time.monotonic()
     writer._file = os.open("/dev/full", os.O_WRONLY)
     with structlog.testing.capture_logs() as logs:
         first = writer.append([line("a")])
