@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
-from services.orders.model import MOVES, Address, Content, Line, Order, State, TimelineEntry, move
+from services.kit.database import Database
+from services.orders.model import MOVES, Address, Content, Line, Order, Request, State, TimelineEntry, move
 
 USER = "0198c0de-0000-7000-8000-000000000001"
 OTHER = "0198c0de-0000-7000-8000-000000000002"
@@ -48,3 +50,17 @@ def _way_to(state: State) -> list[State]:
         way = ways.pop(0)
         ways += [[*way, to] for to in State if to in MOVES[way[-1]]]
     return ways[0]
+
+
+UNKEYED = Request("", "", "", b"")
+
+
+def request(request_id: str = "key-1", body: bytes = b"one") -> Request:
+    return Request(f"user:{USER}", "PlaceOrder", request_id, body)
+
+
+async def rows(database: Database, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    """What a statement finds, row by row."""
+    async with database.connection() as connection:
+        cursor = await connection.execute(statement, values)  # type: ignore[arg-type]
+        return [tuple(row.values()) for row in await cursor.fetchall()] if cursor.description else []
