@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -64,3 +65,10 @@ async def rows(database: Database, statement: str, *values: object) -> list[tupl
     async with database.connection() as connection:
         cursor = await connection.execute(statement, values)  # type: ignore[arg-type]
         return [tuple(row.values()) for row in await cursor.fetchall()] if cursor.description else []
+
+
+async def until_waiting(database: Database) -> None:
+    """Until somebody waits for a lock."""
+    async with asyncio.timeout(10):
+        while not await rows(database, "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"):
+            await asyncio.sleep(0.005)

@@ -13,7 +13,7 @@ from services.kit.ids import bucket_of_order, user_bucket
 from services.orders.model import Order, Request, RequestReused, State, cancelled, cancelling, submitted
 from services.orders.requests import RequestStore
 from services.orders.store import OrderStore
-from tests.unit.orders.sample import OTHER, UNKEYED, USER, content, request, rows
+from tests.unit.orders.sample import OTHER, UNKEYED, USER, content, request, rows, until_waiting
 from tests.unit.rivals import meet
 
 _LOCK_ROW = "SELECT 1 FROM orders WHERE order_id = %s FOR UPDATE"
@@ -246,12 +246,6 @@ async def test_orders_that_somebody_saw_are_never_forgotten(requests: RequestSto
     await requests.forget()
 
     assert await rows(database, "SELECT state FROM orders ORDER BY state") == [("CANCELLED",), ("CREATED",)]
-
-
-async def until_waiting(database: Database) -> None:
-    async with asyncio.timeout(10):
-        while await rows(database, "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == []:
-            await asyncio.sleep(0.005)
 
 
 async def content_json(database: Database) -> str:
