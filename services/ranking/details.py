@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2
 from bazaar.inventory.v1 import inventory_pb2, inventory_service_pb2
@@ -41,6 +42,12 @@ class Details:
         skus = [product.variants[0].sku for product in answer.products if product.variants]
         prices, stock = await asyncio.gather(self._prices(skus), self._in_stock(skus))
         return {product.product_id: _details(product, prices, stock) for product in answer.products}
+
+    async def category_of(self, product_id: str) -> str:
+        """The category of a product; empty when the catalogue doesn't know the product."""
+        ask = catalog_service_pb2.BatchGetProductsRequest(product_ids=[product_id], read_mask=FieldMask(paths=["category_id"]))
+        answer = await self._catalog.BatchGetProducts(ask, timeout=_SECONDS)
+        return answer.products[0].category_id if answer.products else ""
 
     async def _prices(self, skus: Sequence[str]) -> dict[str, pricing_pb2.Price]:
         answer = await _or_none(self._pricing.BatchGetPrices(pricing_service_pb2.BatchGetPricesRequest(skus=skus), timeout=_SECONDS))

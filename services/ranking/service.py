@@ -21,7 +21,6 @@ from services.ranking.rankings import Answer, Rankings
 _LIMIT = 10
 _WATCH_EVERY_SECONDS = 0.5
 _DIFFERENCES_SHOWN = 1000
-_UNKNOWN = ranking_pb2.ProductDetails()
 
 Asked = pb.QueryTopProductsRequest | pb.WatchTopProductsRequest | pb.GetProductRankRequest
 
@@ -40,12 +39,13 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         return await self._tops.get((self._query(request, request.category), request.limit or _LIMIT))
 
     async def GetProductRank(self, request: pb.GetProductRankRequest, context: grpc.aio.ServicerContext) -> pb.GetProductRankResponse:
-        details = await self._details.of([request.product_id])
-        category = request.category or details.get(request.product_id, _UNKNOWN).category_id
+        category = request.category or await self._details.category_of(request.product_id)
         if not category:
             raise ProductNotRanked("The catalogue doesn't know this product's category.", category="", product_id=request.product_id)
         query = self._query(request, category)
-        rank, answer = await self._rankings.rank(query, request.product_id)
+        details, (rank, answer) = await asyncio.gather(
+            self._details.of([request.product_id]), self._rankings.rank(query, request.product_id)
+        )
         product = _ranked(rank, answer.counts[0], query, details)
         return pb.GetProductRankResponse(product=product, category=category, source=_source(answer))
 
