@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from services.kit.errors import Aborted, FailedPrecondition, InvalidArgument
-from services.kit.money import Money
+from services.kit.money import CurrencyMismatch, Money
 
 ON_DELIVERY = "ON_DELIVERY"
 PREPAID = "PREPAID"
@@ -33,6 +33,12 @@ class PriceChanged(FailedPrecondition):
     """It costs something else than the customer expects."""
 
     reason = "PRICE_CHANGED"
+
+
+class TotalInvalid(InvalidArgument):
+    """No order costs less than nothing."""
+
+    reason = "PRICE_INVALID"
 
 
 class OrderCancelled(FailedPrecondition):
@@ -64,9 +70,17 @@ def check_expected(total: Money, expected: Money | None) -> None:
     """Refuses to charge anything but what the customer has seen, where they say what that is.
 
     Raises:
-        PriceChanged: the totals differ, in amount or currency.
+        TotalInvalid: a negative total is expected.
+        CurrencyMismatch: the totals are in different currencies.
+        PriceChanged: the amounts differ.
     """
-    if expected is not None and expected != total:
+    if expected is None:
+        return
+    if expected.minor_units < 0:
+        raise TotalInvalid("The expected total is negative.", expected=_plain(expected))
+    if expected.currency != total.currency:
+        raise CurrencyMismatch("The total is in another currency.", wanted=expected.currency, priced=total.currency)
+    if expected != total:
         raise PriceChanged("The total has changed.", expected=_plain(expected), total=_plain(total))
 
 

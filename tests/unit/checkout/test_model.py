@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.checkout.model import PriceChanged, QuoteInvalid, check_expected, check_purpose, method_class, total_by_sku
-from services.kit.money import Money
+from services.checkout.model import PriceChanged, QuoteInvalid, TotalInvalid, check_expected, check_purpose, method_class, total_by_sku
+from services.kit.money import CurrencyMismatch, Money
 
 PURPOSE = {"country": "IN", "state": "KA", "coupon": "", "method class": "ON_DELIVERY", "lines": "tv=1"}
 
@@ -40,12 +40,26 @@ def test_a_total_that_is_expected_or_not_named_passes(expected: Money | None):
     check_expected(Money("USD", 100), expected)
 
 
-@pytest.mark.parametrize("expected", [Money("USD", 99), Money("USD", 101), Money("INR", 100)])
-def test_another_amount_or_currency_than_expected_is_refused(expected: Money):
+@pytest.mark.parametrize("expected", [Money("USD", 99), Money("USD", 101), Money("USD", 0)])
+def test_another_amount_than_expected_is_refused(expected: Money):
     with pytest.raises(PriceChanged) as refused:
         check_expected(Money("USD", 100), expected)
 
     assert refused.value.metadata == {"expected": f"{expected.minor_units} {expected.currency}", "total": "100 USD"}
+
+
+def test_a_total_expected_in_another_currency_is_refused():
+    with pytest.raises(CurrencyMismatch) as refused:
+        check_expected(Money("USD", 100), Money("INR", 100))
+
+    assert refused.value.metadata == {"wanted": "INR", "priced": "USD"}
+
+
+def test_a_negative_total_is_refused():
+    with pytest.raises(TotalInvalid) as refused:
+        check_expected(Money("USD", 100), Money("USD", -1))
+
+    assert refused.value.metadata == {"expected": "-1 USD"}
 
 
 def test_a_quote_for_this_purchase_passes():
