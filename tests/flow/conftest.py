@@ -13,6 +13,7 @@ from services.kit.runtime import Runtime
 from services.revocation import Revocations
 from tests.conftest import TestPostgres
 from tests.invariants import Servers
+from tests.running import running as running
 from tests.shop import Customer, Shop, settings_for
 from tools.secrets import make_missing
 

@@ -1,0 +1,75 @@
+"""One Bazaar as `./bazaar up --detach` starts it, for every test that wants the whole system behind its edge."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.invariants import Servers
+from tools import ROOT
+from tools.home import Home
+from tools.servers import free_port
+from tools.servers.postgres import Postgres
+
+
+class RunningBazaar:
+    """A home in a temporary directory, with a port of its own. Every call is traced and in the edge's log."""
+
+    def __init__(self, path: Path) -> None:
+        self.home = Home(path)
+        self.port = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def traces(self) -> Path:
+        return self.home.folder("traces")
+
+    @property
+    def logs(self) -> Path:
+        return self.home.folder("logs")
+
+    @property
+    def servers(self) -> Servers:
+        """Its databases, for the judge."""
+        postgres = Postgres(self.home.folder("postgres"), self.home.sockets)
+        return Servers(postgres.url("bazaar_{service}"), postgres.url("bazaar_events"))
+
+    def secret(self, name: str) -> str:
+        return (self.home.folder("secrets") / name).read_text().strip()
+
+    def environment(self) -> dict[str, str]:
+        """For commands that are to find it."""
+        own = {"BAZAAR_EDGE_PORT": str(self.port), "BAZAAR_TRACE_SAMPLING": "all", "BAZAAR_ACCESS_LOG": "all"}
+        return {**os.environ, **own}
+
+    def run(self, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+        """Runs a ./bazaar command on this home."""
+        command = [sys.executable, "-m", "tools", "--home", str(self.home.path), *arguments]
+        return subprocess.run(command, cwd=ROOT, env=self.environment(), capture_output=True, text=True, check=False, timeout=timeout)
+
+    def start(self) -> None:
+        """Starts it; on another port when somebody has taken this one meanwhile."""
+        done = self.run("up", "--detach")
+        if done.returncode and "in use" in done.stderr:
+            self.port = free_port()
+            done = self.run("up", "--detach")
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def running(short_directory: Path) -> Iterator[RunningBazaar]:
+    """The system that tests share. Use names of your own in it, and leave it running."""
+    bazaar = RunningBazaar(short_directory / "running")
+    try:
+        bazaar.start()
+        yield bazaar
+    finally:
+        bazaar.run("down")
