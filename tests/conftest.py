@@ -18,6 +18,8 @@ from tools.servers.mongo import Mongo
 from tools.servers.postgres import Postgres
 from tools.servers.redis import Redis
 
+pytest_plugins = ["tests.shop_fixtures"]
+
 
 class TestPostgres:
     """A running PostgreSQL."""

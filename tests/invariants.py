@@ -151,9 +151,7 @@ async def _rankings(servers: Servers) -> list[str]:
         """SELECT order_id::text, line_number, sum(sign), max(product_id), max(quantity), max(net_amount)
            FROM lines JOIN generation ON generation = live GROUP BY 1, 2""",
     )
-    actual = {
-        (order_id, number): (int(sign), product, quantity, net) for order_id, number, sign, product, quantity, net in counted if sign
-    }
+    actual = {(order_id, number): (int(sign), product, quantity, net) for order_id, number, sign, product, quantity, net in counted if sign}
     expected = {
         (order_id, line["line_number"]): (1, line["product_id"], line["quantity"], line["net_amount"])
         for order_id, state, content in await _orders(servers)

@@ -1,0 +1,55 @@
+"""The shop that flow and chaos tests share; a plugin, so that there is one of it however many folders use it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from services.__main__ import find_services, migrate_all
+from services.kit.runtime import Runtime
+from services.revocation import Revocations
+from tests.invariants import Servers
+from tests.shop import Customer, Shop, settings_for
+from tools.secrets import make_missing
+
+if TYPE_CHECKING:
+    from tests.conftest import TestPostgres
+
+MIGRATED = ("users", "inventory", "cart", "pricing", "orders", "payments", "ranking", "events")
+
+
+@pytest.fixture(scope="session")
+async def shop(
+    postgres: TestPostgres, redis_url: str, mongo_url: str, short_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Shop]:
+    """All services in this process."""
+    secrets = tmp_path_factory.mktemp("secrets")
+    make_missing(secrets)
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        for name in MIGRATED:
+            connection.execute(f"CREATE DATABASE bazaar_{name}")  # type: ignore[arg-type]
+    servers = Servers(postgres.url("bazaar_{service}"), postgres.url("bazaar_events"))
+    settings = settings_for(secrets, short_directory, servers, redis_url, mongo_url, "flow-1")
+    await migrate_all([], settings)
+    revocations = Revocations()
+    runtime = Runtime(find_services([]), settings, is_revoked=revocations.is_revoked, process_work=[revocations.watch])
+    shop = Shop(runtime, settings, servers)
+    await shop.open()
+    yield shop
+    await shop.close()
+
+
+@pytest.fixture(scope="session")
+async def buyer(shop: Shop) -> Customer:
+    """A customer for tests that don't care what else they have ordered."""
+    return await shop.customer()
+
+
+@pytest.fixture(scope="session")
+async def other(shop: Shop) -> Customer:
+    """Somebody else."""
+    return await shop.customer()
