@@ -29,6 +29,8 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the starting process's own."""
     stop_signal: signal.Signals = signal.SIGTERM
+    death_signal: signal.Signals | None = None
+    """What it gets when the starting process dies; the stop signal when None."""
     unprivileged: bool = False
     """Root starts it as `nobody`."""
 
@@ -38,7 +40,16 @@ class Program:
         In fact to the calling thread, so call it from one that lasts.
         """
         user = "unprivileged" if self.unprivileged else "same"
-        return [sys.executable, "-I", "-S", str(LAUNCH), str(int(self.stop_signal)), str(os.getpid()), user, *self.argv]
+        return [
+            sys.executable,
+            "-I",
+            "-S",
+            str(LAUNCH),
+            str(int(self.death_signal or self.stop_signal)),
+            str(os.getpid()),
+            user,
+            *self.argv,
+        ]
 
     def options(self, output: IO[bytes] | int) -> dict[str, Any]:
         """What `subprocess.Popen` and its asyncio sibling want besides."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +42,8 @@ class Worker:
 
     def program(self) -> Program:
         own = {"BAZAAR_LISTEN": self.address, "BAZAAR_PROCESS": self.name}
-        return Program(early.command(self._gate), {**self._environment, **own})
+        # With the supervisor go the databases: an orderly end would only wait for them.
+        return Program(early.command(self._gate), {**self._environment, **own}, death_signal=signal.SIGKILL)
 
     def ready(self) -> bool:
         """Asks grpc.health.v1. Over plain HTTP/2: grpcio's threads do not mix with a process that forks for its living."""
