@@ -43,7 +43,7 @@ app.command(context_settings=PASS_ON)(check.check)
 def main() -> int:
     """Runs one command; what a person can put right is a plain sentence, never a traceback."""
     try:
-        app()
+        app(prog_name="./bazaar")
     except ExpectedFailure as failure:
         return _say(str(failure))
     except OSError as error:
