@@ -46,6 +46,7 @@ async def demonstrate(url: str, home: Home, data: Path | None, orders: int, cons
     console.print()
     for line in report.lines():
         console.print(line, highlight=False)
+    console.print(f"Report: {report.write(home)}", highlight=False, soft_wrap=True)
     order_id = await _one_checkout(shop, next(iter(replay.skus)))
     await _whole_trace(home.folder("traces"), order_id)
     console.print("\nOne checkout: a customer registers, fills a cart and orders.\n", style="bold")

@@ -23,6 +23,7 @@ CONNECTIONS = 1024
 WARM_UP = 50
 """Calls that aren't counted: the first ones open the services' database connections."""
 SEED = 20260103
+CUSTOMERS_PER_CLIENT = 8
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,16 @@ class Plan:
     concurrency: int | None = None
     """… so many clients in a closed one."""
 
+    @property
+    def shots(self) -> int:
+        """How many calls an open loop makes."""
+        return max(1, round((self.rate or 0) * self.seconds))
+
+    @property
+    def clients(self) -> int:
+        """Who might be calling: each client of a closed loop as several customers."""
+        return self.shots if self.rate else (self.concurrency or 1) * CUSTOMERS_PER_CLIENT
+
 
 async def run(plan: Plan, home: Home) -> dict[str, Any]:
     """Seeds the shop, puts the load on, and returns the figures.
@@ -46,7 +57,7 @@ async def run(plan: Plan, home: Home) -> dict[str, Any]:
     shop = Shop(edge_of(home), connections=CONNECTIONS)
     seeds = Seeds(shop, home, SEED)
     scenario: Scenario = SCENARIOS[plan.scenario](seeds)
-    await scenario.seed()
+    await scenario.seed(plan.clients)
     watcher = Watcher(seeds) if isinstance(scenario, CheckoutScenario) else None
     if watcher:
         await watcher.prepare()
@@ -76,9 +87,8 @@ async def _shots(scenario: Scenario, plan: Plan) -> list[Any]:
     """All that an open loop will fire, made beforehand."""
     if not plan.rate:
         return []
-    count = max(1, round(plan.rate * plan.seconds))
-    with bar("Preparing", count) as told:
-        return await in_parallel([scenario.make] * count, told)
+    with bar("Preparing", plan.shots) as told:
+        return await in_parallel([scenario.make] * plan.shots, told)
 
 
 async def _load(scenario: Scenario, plan: Plan, shots: list[Any]) -> Measures:

@@ -19,8 +19,8 @@ LINES = 2
 class Scenario(Protocol):
     """One kind of call, again and again."""
 
-    async def seed(self) -> None:
-        """Makes what the calls need."""
+    async def seed(self, clients: int) -> None:
+        """Makes what the calls of so many clients need."""
         ...
 
     async def make(self) -> Any:
@@ -53,9 +53,9 @@ class CheckoutScenario:
         self._seeds = seeds
         self._next = 0
 
-    async def seed(self) -> None:
+    async def seed(self, clients: int) -> None:
         await self._seeds.stock()
-        await self._seeds.enrol()
+        await self._seeds.enrol(clients)
 
     async def make(self) -> Cart:
         shop, customers = self._seeds.shop, self._seeds.customers
@@ -84,9 +84,8 @@ class TopScenario:
         self._seeds = seeds
         self._paths: list[str] = []
 
-    async def seed(self) -> None:
+    async def seed(self, clients: int) -> None:
         await self._seeds.stock()
-        await self._seeds.enrol()
         await self._seeds.order_everywhere()
         self._paths = [
             f"/v1/queryTopProducts?category={category}&limit=10&window={window}"

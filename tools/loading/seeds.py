@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
+from time import monotonic
 from typing import TypeVar
 
 from bazaar.catalog.v1 import catalog_pb2
@@ -27,13 +28,15 @@ from tools.shop.stocking import Stocking
 
 T = TypeVar("T")
 
-CUSTOMERS = 200
+FEWEST_CUSTOMERS, MOST_CUSTOMERS = 8, 200
 STOCK = 1_000_000
 """Units of each SKU, so that none runs out under load."""
 AT_ONCE = 16
 ORDERS_PER_CATEGORY = 12
 TOKEN_SECONDS = 400.0
 """How long tokens last at least when load begins; they are exchanged as they end."""
+PATIENCE = 30.0
+"""Seconds until rankings must have counted what was ordered."""
 PROBE_SHELF = "Probes"
 
 
@@ -72,9 +75,9 @@ class Seeds:
         await self._take(list(records.values()), lambda done: None)
         return {root: record.product.product_id for root, record in records.items()}
 
-    async def enrol(self) -> None:
-        """Logs customers in, each with an address."""
-        names = [f"load-{number}" for number in range(1, CUSTOMERS + 1)]
+    async def enrol(self, count: int) -> None:
+        """Logs so many customers in, but 200 at most, each with an address."""
+        names = [f"load-{number}" for number in range(1, max(FEWEST_CUSTOMERS, min(count, MOST_CUSTOMERS)) + 1)]
         await self._known.enrol(names, self._admin)
         self.customers = [self._known[name] for name in names]
 
@@ -88,17 +91,30 @@ class Seeds:
 
     async def order_everywhere(self) -> None:
         """Places orders until every category has a ranking."""
+        if await self._is_ranked():
+            return
+        names = [f"load-{number}" for number in range(1, FEWEST_CUSTOMERS + 1)]
+        await self._known.enrol(names, self._admin)
         items = {item.product_id: item.path for item in catalogue()}
         leaves: dict[tuple[str, ...], list[str]] = {}
         for sku, path in items.items():
             leaves.setdefault(path, []).append(sku)
         orders = [
-            Order(uuid.uuid4().hex, f"load-{self.chance.randrange(CUSTOMERS) + 1}", {self.chance.choice(skus): 1})
+            Order(uuid.uuid4().hex, self.chance.choice(names), {self.chance.choice(skus): 1})
             for skus in leaves.values()
             for _ in range(ORDERS_PER_CATEGORY)
         ]
         with bar("Ordering", len(orders)) as told:
             await Checkout(self.shop, self._known, Report("load")).place(orders, told=told, concurrency=AT_ONCE)
+        self._known.save()
+        give_up = monotonic() + PATIENCE
+        while not await self._is_ranked() and monotonic() < give_up:
+            await asyncio.sleep(0.2)
+
+    async def _is_ranked(self) -> bool:
+        paths = [f"/v1/queryTopProducts?category={category}&window=24h&limit=1" for category in self.categories]
+        answers = await in_parallel([lambda path=path: self.shop.get(path) for path in paths], lambda done: None)
+        return all(answer["products"] for answer in answers)
 
     def popular(self, count: int) -> list[str]:
         """So many different SKUs, drawn by Zipf's law (exponent 1)."""
