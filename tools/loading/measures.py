@@ -53,7 +53,7 @@ class CpuMeter:
     def used(self) -> dict[str, float]:
         """Since the meter was made, by name. A process that was replaced meanwhile is left out."""
         now = self._read()
-        return {name: round(now[name] - before, 2) for name, before in self._before.items() if now.get(name, 0) >= before}
+        return {name: round(now[name] - before, 2) for name, before in self._before.items() if now.get(name, -1) >= before}
 
     def _read(self) -> dict[str, float]:
         processes = _processes()
