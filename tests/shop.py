@@ -128,6 +128,10 @@ class Shop:
             await cart.AddItem(cart_service_pb2.AddItemRequest(cart_id=cart_id, sku=sku, quantity=quantity))
         return cart_id
 
+    async def put(self, customer: Customer, cart_id: str, sku: str, quantity: int) -> None:
+        """Sets how many units of a SKU a cart holds."""
+        await self.cart(customer.principal).UpdateItem(cart_service_pb2.UpdateItemRequest(cart_id=cart_id, sku=sku, quantity=quantity))
+
     async def units_in(self, customer: Customer, cart_id: str) -> int:
         ask = cart_service_pb2.GetItemCountRequest(cart_id=cart_id)
         return (await self.cart(customer.principal).GetItemCount(ask)).item_count
