@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import structlog
 from redis.asyncio import RedisCluster
 from redis.exceptions import RedisError
 
 from services.kit.ids import uuid7
-from services.kit.redis import Encodable, RedisUnavailable, Script
+from services.kit.redis import RedisUnavailable, Script
 from services.ranking.model import Amounts, Cell, Count, Metric, Query, Window, chunks, spread, tally
 
 _LUA = Path(__file__).parent / "lua"
@@ -83,9 +84,9 @@ class Boards:
         Returns:
             the position applied before: `before` when they were added, otherwise nothing was; None when there is no board.
         """
-        cells = [value for (category, *cell), amounts in spread(sums).items() for value in (category, *cell, *amounts)]
+        packed = _packed(spread(sums).items())
         async with self._asking():
-            return await _APPLY(self._redis, keys=[_head(generation, root)], args=[before, after, *cells])
+            return await _APPLY(self._redis, keys=[_head(generation, root)], args=[before, after, packed])
 
     async def heads(self, generation: int, roots: Sequence[str]) -> list[Head | None]:
         """How far each root's board has come; None without a board."""
@@ -147,19 +148,17 @@ class Boards:
 
     async def subtract(self, generation: int, root: str, leaving: Leaving, sums: Mapping[Cell, Amounts]) -> None:
         """Takes the sums of leaf categories of leaving hours out of the window; ends early when a rival does the same."""
-        cells = sorted(spread(sums).items())
-        done = leaving.cells_done
+        cells = [(cell, (-orders, -units, -revenue)) for cell, (orders, units, revenue) in sorted(spread(sums).items())]
+        before = leaving.cells_done
         while True:
-            chunk = cells[done : done + CELLS_A_CALL]
-            is_last = done + len(chunk) == len(cells)
-            args: list[Encodable] = [leaving.board, leaving.upto, done, int(is_last)]
-            for (category, product, currency, _), (orders, units, revenue) in chunk:
-                args += [category, product, currency, -orders, -units, -revenue]
+            after = min(before + CELLS_A_CALL, len(cells))
+            is_last = after == len(cells)
+            args = [leaving.board, leaving.upto, before, after, int(is_last), _packed(cells[before:after])]
             async with self._asking():
                 is_out = await _SUBTRACT(self._redis, keys=[_head(generation, root)], args=args)
             if is_last or not is_out:
                 return
-            done += len(chunk)
+            before = after
 
     async def keep_only(self, generations: Sequence[int]) -> None:
         """Forgets the boards of all other versions. Goes through the whole keyspace, so it is for what happens a few times a year."""
@@ -215,6 +214,18 @@ class Boards:
 
 def _head(generation: int, root: str) -> str:
     return f"rank:{{{root}}}:{generation}"
+
+
+def _packed(cells: Iterable[tuple[Cell, Amounts]]) -> bytes:
+    """Cells as apply.lua takes them: one argument, because each costs the client as much as a line costs Redis."""
+    groups: dict[tuple[str, str], list[str | int]] = {}
+    for (category, product, currency, hour), amounts in cells:
+        groups.setdefault((category, currency), []).extend((product, hour, *amounts))
+    packed: list[str | int] = []
+    for (category, currency), rows in groups.items():
+        packed += (category, currency, len(rows) // 5)
+        packed += rows
+    return orjson.dumps(packed)
 
 
 def _generation_of(key: bytes) -> int:

@@ -36,12 +36,7 @@ class Projection:
 
     async def count(self, lines: Sequence[Line]) -> None:
         """Counts lines once, however often they come. Once this returns they are in the truth; the boards follow now or within seconds."""
-        added = await self._store.add(lines)
-        # With Redis away, the sweep brings the boards up to date.
-        outcomes = await asyncio.gather(*map(self._apply, added), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, RedisUnavailable):
-                raise outcome
+        await self._follow(await self._store.add(lines))
 
     async def sweep(self, generation: int) -> None:
         """Brings every board of a version up to the truth: lines that it misses, hours that have left its window."""
@@ -68,6 +63,12 @@ class Projection:
         left = left_at(hour_of(self._clock()))
         if sums := await self._history.snapshot(generation, root, left=left):
             await self._boards.fill(generation, root, upto=sums.position, left=left, all_time=sums.all_time, in_window=sums.in_window)
+
+    async def _follow(self, added: Sequence[Added]) -> None:
+        """Adds to the boards what was just added to the truth. With Redis away, the sweep does so."""
+        for outcome in await asyncio.gather(*map(self._apply, added), return_exceptions=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, RedisUnavailable):
+                raise outcome
 
     async def _apply(self, added: Added) -> None:
         position = added.before
