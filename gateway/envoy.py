@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import local_replies
+from gateway.headers import TYPES, clean_rest_answers, drop_request_trailers, http_filter, strip_internal_headers
 from gateway.methods import Method
 from gateway.routes import ANYONE, CLUSTER, USER, virtual_host
 from services.kit.telemetry.calls import SAMPLED_METADATA, SAMPLED_TAG
@@ -17,7 +18,6 @@ ISSUER, AUDIENCE = "https://bazaar.dev", "bazaar"
 BODY_BYTES = 2**20
 MAX_CONNECTIONS = 10_000
 ANSWER_BYTES = 16 * 2**20
-TYPES = "type.googleapis.com/envoy.extensions."
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _http(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
         "request_headers_timeout": "10s",
         "request_timeout": "30s",
         "stream_idle_timeout": "60s",
-        "early_header_mutation_extensions": [_strip_internal_headers()],
+        "early_header_mutation_extensions": [strip_internal_headers()],
         "local_reply_config": local_replies(),
         "tracing": _tracing(),
         "access_log": [_access_log(edge.access_log)],
@@ -103,36 +103,18 @@ def _http(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
     }
 
 
-def _strip_internal_headers() -> dict[str, Any]:
-    """What services and Envoy believe of headers, a client must not be able to say."""
-    return {
-        "name": "strip",
-        "typed_config": {
-            "@type": TYPES + "http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": [
-                {"remove_on_match": {"key_matcher": {"prefix": "x-bazaar-"}}},
-                {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
-                {"append": {"header": {"key": "x-bazaar-caller", "value": "edge"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
-            ],
-        },
-    }
-
-
 def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
     return [
         # First, because it must have seen the request before another filter answers it.
-        _clean_rest_answers(),
-        _filter("health_check", "HealthCheck", pass_through_mode=False, **_health()),
-        _filter("jwt_authn", "JwtAuthentication", **_tokens(edge.jwks)),
-        _filter("grpc_web", "GrpcWeb"),
-        _filter("buffer", "Buffer", max_request_bytes=BODY_BYTES),
-        _filter("grpc_json_transcoder", "GrpcJsonTranscoder", **_transcoder(edge.descriptors, methods)),
-        _filter("router", "Router", suppress_envoy_headers=True),
+        clean_rest_answers(),
+        drop_request_trailers(),
+        http_filter("health_check", "HealthCheck", pass_through_mode=False, **_health()),
+        http_filter("jwt_authn", "JwtAuthentication", **_tokens(edge.jwks)),
+        http_filter("grpc_web", "GrpcWeb"),
+        http_filter("buffer", "Buffer", max_request_bytes=BODY_BYTES),
+        http_filter("grpc_json_transcoder", "GrpcJsonTranscoder", **_transcoder(edge.descriptors, methods)),
+        http_filter("router", "Router", suppress_envoy_headers=True),
     ]
-
-
-def _filter(name: str, message: str, **settings: Any) -> dict[str, Any]:
-    return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": f"{TYPES}filters.http.{name}.v3.{message}", **settings}}
 
 
 def _health() -> dict[str, Any]:
@@ -161,25 +143,6 @@ def _tokens(jwks: Path) -> dict[str, Any]:
     return {
         "providers": {"bazaar": provider},
         "requirement_map": {USER: checked, ANYONE: {"requires_any": {"requirements": [checked, {"allow_missing": {}}]}}},
-    }
-
-
-def _clean_rest_answers() -> dict[str, Any]:
-    """Takes gRPC's own headers and Envoy's off answers to REST clients; for gRPC clients, told by what they sent, they are the answer."""
-    leaks = ("grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding", "x-envoy-upstream-healthchecked-cluster")
-    skip = {"name": "skip", "typed_config": {"@type": TYPES + "filters.common.matcher.action.v3.SkipFilter"}}
-    content_type = {
-        "name": "content-type",
-        "typed_config": {"@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": "content-type"},
-    }
-    mutations = {"response_mutations": [{"remove": name} for name in leaks]}
-    return {
-        "name": "clean-rest-answers",
-        "typed_config": {
-            "@type": TYPES + "common.matching.v3.ExtensionWithMatcher",
-            "extension_config": _filter("header_mutation", "HeaderMutation", mutations=mutations),
-            "xds_matcher": {"matcher_tree": {"input": content_type, "prefix_match_map": {"map": {"application/grpc": {"action": skip}}}}},
-        },
     }
 
 

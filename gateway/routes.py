@@ -28,6 +28,9 @@ NEVER_BEGUN = "connect-failure,refused-stream"
 """Failures after which no handler has seen the call: any call may be tried again."""
 MAY_HAVE_RUN = f"{NEVER_BEGUN},reset,unavailable"
 
+GRPC_HEADERS = {"grpc-timeout": "[0-9]{1,8}[HMSmun]", "grpc-encoding": "identity|deflate|gzip"}
+"""What gRPC's server reads, and how it must look: over one that it can't parse it fails, and for grpc-timeout takes other calls along."""
+
 GRPC_CONTENT = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
 
 
@@ -42,6 +45,7 @@ def virtual_host(methods: Iterable[Method]) -> dict[str, Any]:
         "name": "bazaar",
         "domains": ["*"],
         "routes": [
+            *(_unless(name, pattern) for name, pattern in GRPC_HEADERS.items()),
             *(_grpc_route(method) for method in shown),
             *(_rest_route(binding, method) for binding, method in rest),
             *(_refusal(method) for method in hidden),
@@ -92,6 +96,14 @@ def _refusal(method: Method) -> dict[str, Any]:
     """Internal methods answer PERMISSION_DENIED to gRPC; REST has no path to them."""
     match = {"path": method.path, "headers": [GRPC_CONTENT]}
     return {"match": match, "direct_response": {"status": 403, "body": {"inline_string": "This method is not open to clients."}}}
+
+
+def _unless(name: str, pattern: str) -> dict[str, Any]:
+    """Refuses a call with a header that doesn't look as it must."""
+    header = {"name": name, "string_match": {"safe_regex": {"regex": pattern}}, "invert_match": True}
+    is_there = {"name": name, "present_match": True}
+    reply = {"status": 400, "body": {"inline_string": f"The header {name} cannot be read."}}
+    return {"match": {"prefix": "/", "headers": [is_there, header]}, "direct_response": reply}
 
 
 def _nothing() -> dict[str, Any]:

@@ -260,6 +260,14 @@ async def test_an_unexpected_error_tells_nothing_but_an_incident(echo: Served):
     assert "hunter2" not in str(error)
 
 
+@pytest.mark.parametrize("data", [b"\xff\xff", b"\x0a\x05ab", b"\x0a\x02\xff\xfe"], ids=["no message", "cut short", "no UTF-8"])
+async def test_bytes_that_are_no_message_are_the_callers_fault(echo: Served, data: bytes):
+    call = echo.inner.unary_unary("/bazaar.test.v1.EchoService/Echo", lambda _: data, pb.EchoResponse.FromString)
+    error = await failure(call(pb.EchoRequest(), metadata=((calls.CALLER, "edge"),)))
+
+    assert (error.code(), reason_of(error), echo.service.requests) == (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED", [])
+
+
 async def test_an_unknown_method_is_unimplemented(echo: Served):
     call = echo.inner.unary_unary("/bazaar.test.v1.EchoService/Nope", pb.EchoRequest.SerializeToString, pb.EchoResponse.FromString)
     error = await failure(call(pb.EchoRequest()))

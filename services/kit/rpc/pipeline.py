@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from services.kit.auth import EDGE, Policy
 from services.kit.rpc.admission import Cap, OpenStreams
@@ -21,12 +22,15 @@ from services.kit.rpc.calls import CALLER, TRACEPARENT, enter, within
 from services.kit.rpc.identity import IsRevoked, fold_idempotency_key, identified
 from services.kit.rpc.methods import facts_of
 from services.kit.rpc.status import CODES, metadata_of, reason_in, to_status
-from services.kit.rpc.validation import validation_of
+from services.kit.rpc.validation import ValidationFailed, validation_of
 from services.kit.telemetry.calls import answer_to_edge, finish, server_span
 
 if TYPE_CHECKING:
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+
+UNREADABLE = object()
+"""Stands for a request whose bytes are no message."""
 
 UNARY_TIMEOUT_SECONDS = 30.0
 """For a unary call that comes without a deadline to a method without a timeout of its own."""
@@ -96,14 +100,15 @@ class Method:
         # The transport enforces the caller's deadline; only one of our own needs a clock here.
         limit = own if own is not None and (left is None or own < left) else None
         call = identified(self._rules.policy, self._grant, self._rules.is_revoked, metadata, left if limit is None else limit)
+        if request is UNREADABLE:
+            raise ValidationFailed("The request cannot be read as a message of its type.")
         if self._folds_key and (key := fold_idempotency_key(request, call.idempotency_key)) != call.idempotency_key:
             call = replace(call, idempotency_key=key)
         enter(call)
-        if self._check:
-            if self._streams_requests:
-                request = _checked(request, self._check)
-            else:
-                self._check(request)
+        if self._streams_requests:
+            request = _checked(request, self._check)
+        elif self._check:
+            self._check(request)
         answer = self._answer(request, context)
         return await (answer if limit is None else within(limit, answer))
 
@@ -113,9 +118,12 @@ class Method:
                 await context.write(response)
 
 
-async def _checked(requests: AsyncIterator[Any], check: Callable[[Any], None]) -> AsyncIterator[Any]:
+async def _checked(requests: AsyncIterator[Any], check: Callable[[Any], None] | None) -> AsyncIterator[Any]:
     async for request in requests:
-        check(request)
+        if request is UNREADABLE:
+            raise ValidationFailed("A request cannot be read as a message of its type.")
+        if check:
+            check(request)
         yield request
 
 
@@ -139,7 +147,20 @@ def _rebuilt(handler: Handler, behaviour: Callable[[Any, Any], Any]) -> Handler:
         (True, True): grpc.stream_stream_rpc_method_handler,
     }
     make: Any = kinds[bool(handler.request_streaming), bool(handler.response_streaming)]
-    return make(behaviour, handler.request_deserializer, handler.response_serializer)
+    return make(behaviour, _reader(handler.request_deserializer), handler.response_serializer)
+
+
+def _reader(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """Lets bytes that are no message, or hold text that is no UTF-8, into the pipeline: they are the caller's fault, not INTERNAL."""
+
+    def read(data: bytes) -> Any:
+        assert deserialize is not None
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return UNREADABLE
+
+    return read if deserialize else None
 
 
 def _name_of(code: grpc.StatusCode | None) -> str:

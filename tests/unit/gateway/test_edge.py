@@ -76,6 +76,29 @@ async def test_a_call_without_a_deadline_gets_ten_seconds(client, backend):
     assert 9 < backend.remaining <= 10
 
 
+@pytest.mark.parametrize("header", ["grpc-timeout: never", "grpc-timeout: -1S", "grpc-timeout: 123456789S", "grpc-encoding: secret"])
+async def test_a_header_of_grpcs_own_that_it_cannot_parse_is_refused(client, backend, header):
+    name, value = header.split(": ")
+    answer = await client.get(TOP, params={"category": "tv"}, headers={name: value})
+
+    assert (answer.status_code, answer.json()["message"], backend.calls) == (400, f"The header {name} cannot be read.", 0)
+
+
+@pytest.mark.parametrize("name", ["grpc-previous-rpc-attempts", "grpc-retry-pushback-ms", "grpc-status", "grpc-tags-bin", "x-any-bin"])
+async def test_a_header_that_only_grpcs_server_reads_is_dropped(client, backend, name):
+    answer = await client.get(TOP, params={"category": "tv"}, headers={name: "!"})
+
+    assert (answer.status_code, name in backend.metadata) == (200, False)
+
+
+async def test_a_client_may_name_its_own_deadline(edge, backend):
+    async with grpc.aio.insecure_channel(edge.address) as channel:
+        stub = ranking_service_pb2_grpc.RankingServiceStub(channel)
+        await stub.QueryTopProducts(ranking_service_pb2.QueryTopProductsRequest(category="tv"), timeout=3)
+
+    assert 2 < backend.remaining <= 3
+
+
 @pytest.mark.parametrize("path", [ORDER, ORDER.replace("/v1/", "/api/")])
 async def test_a_method_for_users_wants_a_token(client, backend, path):
     answer = await client.get(path)

@@ -1,0 +1,64 @@
+"""Which headers pass the edge, either way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TYPES = "type.googleapis.com/envoy.extensions."
+
+GRPC_SERVER_HEADERS = (
+    "grpc-previous-rpc-attempts",
+    "grpc-retry-pushback-ms",
+    "grpc-internal-encoding-request",
+    "grpc-status",
+    "grpc-message",
+)
+"""What gRPC's server reads and no client of ours sends."""
+
+
+def http_filter(name: str, message: str, **settings: Any) -> dict[str, Any]:
+    """One of Envoy's own HTTP filters."""
+    return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": f"{TYPES}filters.http.{name}.v3.{message}", **settings}}
+
+
+def strip_internal_headers() -> dict[str, Any]:
+    """What services, Envoy and gRPC believe of headers, a client must not be able to say.
+
+    gRPC's server answers INTERNAL to one of its own headers that it can't parse, and to a `-bin` one that isn't base64.
+    """
+    removed = [{"prefix": "x-bazaar-"}, {"prefix": "x-envoy-"}, {"suffix": "-bin"}, *({"exact": name} for name in GRPC_SERVER_HEADERS)]
+    return {
+        "name": "strip",
+        "typed_config": {
+            "@type": TYPES + "http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            "mutations": [
+                *({"remove_on_match": {"key_matcher": matcher}} for matcher in removed),
+                {"append": {"header": {"key": "x-bazaar-caller", "value": "edge"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
+            ],
+        },
+    }
+
+
+def drop_request_trailers() -> dict[str, Any]:
+    """What comes after a body, no service reads."""
+    every = {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": ".*"}}}}
+    return http_filter("header_mutation", "HeaderMutation", mutations={"request_trailers_mutations": [every]})
+
+
+def clean_rest_answers() -> dict[str, Any]:
+    """Takes gRPC's own headers and Envoy's off answers to REST clients; for gRPC clients, told by what they sent, they are the answer."""
+    leaks = ("grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding", "x-envoy-upstream-healthchecked-cluster")
+    skip = {"name": "skip", "typed_config": {"@type": TYPES + "filters.common.matcher.action.v3.SkipFilter"}}
+    content_type = {
+        "name": "content-type",
+        "typed_config": {"@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": "content-type"},
+    }
+    mutations = {"response_mutations": [{"remove": name} for name in leaks]}
+    return {
+        "name": "clean-rest-answers",
+        "typed_config": {
+            "@type": TYPES + "common.matching.v3.ExtensionWithMatcher",
+            "extension_config": http_filter("header_mutation", "HeaderMutation", mutations=mutations),
+            "xds_matcher": {"matcher_tree": {"input": content_type, "prefix_match_map": {"map": {"application/grpc": {"action": skip}}}}},
+        },
+    }
