@@ -14,9 +14,11 @@ from psycopg.rows import DictRow
 from services.kit.database import Database
 from services.kit.events.port import Event
 from services.kit.leader import Lease, LeaseLost
+from services.kit.pacing import Pace
 
 BATCH = 500
 
+_TURN_SECONDS = 0.01
 _SHORTEST_WAIT_SECONDS = 0.025
 _LONGEST_WAIT_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -43,6 +45,7 @@ class Relay:
     def __init__(self, database: Database, publish: Callable[[Sequence[Event]], Awaitable[None]]) -> None:
         self._database = database
         self._publish = publish
+        self._pace = Pace(_TURN_SECONDS)
 
     async def run(self, lease: Lease) -> None:
         """Relays until cancelled. While the bus or the database is away it tries again, at least every 5 seconds.
@@ -53,6 +56,7 @@ class Relay:
         wait = pause = _SHORTEST_WAIT_SECONDS
         while True:
             try:
+                await self._pace.turn()
                 count = await self.relay_batch(lease)
             except LeaseLost:
                 raise

@@ -11,7 +11,7 @@ import grpc.aio
 import structlog
 
 from services.kit.errors import Unavailable
-from services.kit.events.port import Event, Handler, Subscription
+from services.kit.events.port import Delivery, Event, Handler, Subscription
 from services.kit.telemetry import tracing
 
 _ERROR_LENGTH = 1000
@@ -66,7 +66,13 @@ def is_cancelled() -> bool:
 
 @contextmanager
 def _spans(subscription: Subscription, events: Sequence[Event]) -> Generator[None]:
-    """A span for the batch, linked to what caused its events, and one in each event's own trace, linked to the batch."""
+    """A span for the batch, linked to what caused its events, and one in each event's own trace, linked to the batch.
+
+    None for a broadcast: that every process hears of everything would be most of every trace.
+    """
+    if subscription.delivery is Delivery.BROADCAST:
+        yield
+        return
     contexts = [tracing.context_from(event.traceparent) for event in events]
     name = f"process {subscription.topic}"
     attributes = {

@@ -13,8 +13,10 @@ from services.kit.events.attempt import attempt, is_away, is_cancelled
 from services.kit.events.membership import Membership
 from services.kit.events.port import Event, Subscription
 from services.kit.events.progress import EVENT_COLUMNS, event_of
+from services.kit.pacing import Pace
 
 _PAUSE_SECONDS = 0.25
+_TURN_SECONDS = 0.05
 
 _HEADS = "SELECT id, head FROM partitions WHERE topic = %s"
 # A partition without a position was declared after the reader began: it is read from its first event.
@@ -46,6 +48,7 @@ class BroadcastReader:
         self._membership = membership
         self._positions: dict[int, int] | None = None
         self._has_work = asyncio.Event()
+        self._pace = Pace(_TURN_SECONDS)
 
     def wake(self) -> None:
         self._has_work.set()
@@ -58,6 +61,7 @@ class BroadcastReader:
             await self._membership.look_again()
             while not is_cancelled():
                 await self._has_work.wait()
+                await self._pace.turn()
                 self._has_work.clear()
                 try:
                     await self._work()

@@ -13,9 +13,11 @@ from services.kit.events.attempt import attempt, is_away, is_cancelled
 from services.kit.events.membership import Membership
 from services.kit.events.port import Subscription
 from services.kit.events.progress import Entry, Progress
+from services.kit.pacing import Pace
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
+_TURN_SECONDS = 0.02
 
 _log = structlog.get_logger(__name__)
 
@@ -33,6 +35,7 @@ class GroupConsumer:
         self._progress = Progress(database, membership.member, self.group, self.topic, retry_delays)
         self._has_work = asyncio.Event()
         self._has_retries = False
+        self._pace = Pace(_TURN_SECONDS)
 
     def wake(self) -> None:
         self._has_work.set()
@@ -50,6 +53,7 @@ class GroupConsumer:
             while not is_cancelled():
                 try:
                     await self._has_work.wait()
+                    await self._pace.turn()
                     self._has_work.clear()
                     await self._work()
                     pause = _FIRST_PAUSE_SECONDS
