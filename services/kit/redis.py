@@ -124,6 +124,10 @@ class Script:
         except NoScriptError:
             return await redis.execute_command("EVAL", self._source, len(keys), *keys, *args)
 
+    def queue(self, pipeline: ClusterPipeline, *, keys: Sequence[str | bytes], args: Sequence[Encodable] = ()) -> None:
+        """Adds a run to a pipeline; its answer is a NoScriptError where the node doesn't know the script: then call it."""
+        pipeline.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
+
 
 def open_redis(url: str) -> RedisCluster:
     """A client of the Redis Cluster that one node at `url` (`redis://:password@host:port`) belongs to. Connects when first used.

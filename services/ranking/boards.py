@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import structlog
 from redis.asyncio import RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from services.kit.ids import uuid7
 from services.kit.redis import RedisUnavailable, Script
@@ -58,6 +58,16 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """Lines at positions before+1 … after of a root, as sums of leaf categories."""
+
+    root: str
+    before: int
+    after: int
+    sums: Mapping[Cell, Amounts]
+
+
+@dataclass(frozen=True, slots=True)
 class Leaving:
     """Hours on their way out of a board's window."""
 
@@ -78,15 +88,20 @@ class Boards:
         self._redis = redis
         self._away_until = float("-inf")
 
-    async def apply(self, generation: int, root: str, before: int, after: int, sums: Mapping[Cell, Amounts]) -> int | None:
-        """Adds the lines at positions before+1 … after, given as sums of leaf categories.
+    async def apply(self, generation: int, steps: Sequence[Step]) -> list[int | None]:
+        """Adds lines to the boards that wait for them; steps of one root are taken in order.
 
         Returns:
-            the position applied before: `before` when they were added, otherwise nothing was; None when there is no board.
+            for each step the position applied before it: its `before` when the lines were added, otherwise nothing was; None when there is
+            no board.
         """
-        packed = _packed(spread(sums).items())
+        runs = [([_head(generation, step.root)], [step.before, step.after, _packed(spread(step.sums).items())]) for step in steps]
+        pipeline = self._redis.pipeline()
+        for keys, args in runs:
+            _APPLY.queue(pipeline, keys=keys, args=args)
         async with self._asking():
-            return await _APPLY(self._redis, keys=[_head(generation, root)], args=[before, after, packed])
+            answers = await pipeline.execute(raise_on_error=False)
+            return [await self._answer(answer, keys, args) for answer, (keys, args) in zip(answers, runs, strict=True)]
 
     async def heads(self, generation: int, roots: Sequence[str]) -> list[Head | None]:
         """How far each root's board has come; None without a board."""
@@ -166,6 +181,13 @@ class Boards:
             await self._unlink(
                 [key async for key in self._redis.scan_iter(match="rank:{*", count=1000) if _generation_of(key) not in generations]
             )
+
+    async def _answer(self, answer: Any, keys: list[str], args: list[int | bytes]) -> int | None:
+        if isinstance(answer, NoScriptError):
+            return await _APPLY(self._redis, keys=keys, args=args)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def _write(self, board: str, windows: Mapping[Window, Mapping[Cell, Amounts]]) -> list[str]:
         """Writes the ZSETs of a board that isn't anybody's yet; returns their keys."""

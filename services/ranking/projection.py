@@ -6,12 +6,14 @@ fail-over to a lagging replica and an empty Redis all heal in the same way.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 
 from services.kit.clock import Clock
 from services.kit.redis import RedisUnavailable
-from services.ranking.boards import Boards
+from services.ranking.boards import Boards, Step
 from services.ranking.model import HOURS_IN_WINDOW, Line, add_up, chunks, hour_of, left_at
 from services.ranking.store import Added, RankingStore
 from services.ranking.store_history import HistoryStore
@@ -36,7 +38,10 @@ class Projection:
 
     async def count(self, lines: Sequence[Line]) -> None:
         """Counts lines once, however often they come. Once this returns they are in the truth; the boards follow now or within seconds."""
-        await self._follow(await self._store.add(lines))
+        added = await self._store.add(lines)
+        with suppress(RedisUnavailable):  # the sweep brings the boards up to date
+            for generation, items in groupby(added, key=attrgetter("generation")):
+                await self._follow(generation, list(items))
 
     async def sweep(self, generation: int) -> None:
         """Brings every board of a version up to the truth: lines that it misses, hours that have left its window."""
@@ -64,30 +69,22 @@ class Projection:
         if sums := await self._history.snapshot(generation, root, left=left):
             await self._boards.fill(generation, root, upto=sums.position, left=left, all_time=sums.all_time, in_window=sums.in_window)
 
-    async def _follow(self, added: Sequence[Added]) -> None:
-        """Adds to the boards what was just added to the truth. With Redis away, the sweep does so."""
-        for outcome in await asyncio.gather(*map(self._apply, added), return_exceptions=True):
-            if isinstance(outcome, BaseException) and not isinstance(outcome, RedisUnavailable):
-                raise outcome
-
-    async def _apply(self, added: Added) -> None:
-        position = added.before
-        for some in list(chunks(added.lines, LINES_A_CALL)) or [[]]:
-            upto = position + len(some)
-            applied = await self._boards.apply(added.generation, added.root, position, upto, add_up(some))
-            if applied is None or applied < position:
-                # A version that is being built gets its boards at the end.
-                if added.is_live:
-                    await self._catch_up(added.generation, added.root, applied, added.after)
-                return
-            position = upto
+    async def _follow(self, generation: int, added: Sequence[Added]) -> None:
+        """Adds to a version's boards what was just added to the truth."""
+        steps = [step for item in added for step in _steps(item)]
+        last = {step.root: (step, applied) for step, applied in zip(steps, await self._boards.apply(generation, steps), strict=True)}
+        for step, applied in last.values():
+            is_behind = applied is None or (applied != step.before and applied < step.after)
+            # A version that is being built gets its boards at the end.
+            if is_behind and added[0].is_live:
+                await self._catch_up(generation, step.root, applied, step.after)
 
     async def _catch_up(self, generation: int, root: str, applied: int | None, upto: int) -> None:
         """Applies the lines that a board misses. Rivals may do the same: each step counts only on the position that it was made for."""
         while applied is not None and applied < upto <= applied + FILL_BEYOND:
             end = min(applied + LINES_A_CALL, upto)
             lines = await self._store.lines_between(generation, root, applied, end)
-            found = await self._boards.apply(generation, root, applied, end, add_up(lines))
+            [found] = await self._boards.apply(generation, [Step(root, applied, end, add_up(lines))])
             applied = end if found == applied else found
         if applied is None or applied < upto:
             await self.fill(generation, root)
@@ -97,3 +94,11 @@ class Projection:
         while leaving := await self._boards.leave(generation, root, left):
             sums = await self._store.sums(generation, root, upto=leaving.position, after=leaving.after, until=leaving.upto)
             await self._boards.subtract(generation, root, leaving, sums)
+
+
+def _steps(added: Added) -> Iterator[Step]:
+    """At least one, because a repeat too shows whether its board is behind."""
+    before = added.before
+    for lines in list(chunks(added.lines, LINES_A_CALL)) or [[]]:
+        yield Step(added.root, before, before + len(lines), add_up(lines))
+        before += len(lines)

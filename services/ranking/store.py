@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
+
+import orjson
 
 from services.kit.database import Connection, Database
 from services.ranking.model import Amounts, Cell, Line, RebuildInProgress
 
-_ADD = """
+_LINE = "order_id, line_number, sign, category_id, product_id, quantity, currency, net_amount, hour"
+_FROM_JSON = """
+ROWS FROM (json_to_recordset(%s) AS (
+    order_id uuid, line_number int, sign smallint, category_id text, product_id text, quantity bigint, currency text, net_amount bigint,
+    hour int
+)) WITH ORDINALITY
+"""
+_ADD = f"""
 WITH incoming AS (
-    SELECT * FROM unnest(%s::text[], %s::uuid[], %s::int[], %s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bigint[],
-                         %s::int[]) WITH ORDINALITY
-        AS line (root, order_id, line_number, sign, category_id, product_id, quantity, currency, net_amount, hour, place)
+    SELECT split_part(category_id, '.', 1) AS root, line.*
+    FROM {_FROM_JSON} AS line ({_LINE}, place)
 ), new AS (
     SELECT DISTINCT ON (order_id, line_number, sign) * FROM incoming i
     WHERE NOT EXISTS (
@@ -29,9 +36,7 @@ WITH incoming AS (
     FROM (SELECT root, max(position) AS position FROM numbered GROUP BY root) AS last
     WHERE roots.generation = %s AND roots.root = last.root
 ), inserted AS (
-    INSERT INTO lines
-        (generation, root, position, order_id, line_number, sign, category_id, product_id, quantity, currency, net_amount, hour)
-    SELECT %s, root, position, order_id, line_number, sign, category_id, product_id, quantity, currency, net_amount, hour FROM numbered
+    INSERT INTO lines (generation, root, position, {_LINE}) SELECT %s, root, position, {_LINE} FROM numbered
 )
 SELECT place FROM numbered ORDER BY place
 """
@@ -54,14 +59,9 @@ SELECT category_id, product_id, currency, sum(sign)::bigint AS orders, sum(sign 
 FROM lines WHERE generation = %(generation)s AND root = %(root)s AND position <= %(upto)s AND hour > %(after)s AND hour <= %(until)s
 GROUP BY 1, 2, 3
 """
-_LINE = "order_id, line_number, sign, category_id, product_id, quantity, currency, net_amount, hour"
 _BETWEEN = f"SELECT {_LINE} FROM lines WHERE generation = %s AND root = %s AND position > %s AND position <= %s ORDER BY position"
-_GIVEN = f"""
-SELECT * FROM unnest(%s::uuid[], %s::int[], %s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bigint[], %s::int[])
-    AS line ({_LINE})
-"""
 _MISSING = f"""
-WITH given AS ({_GIVEN})
+WITH given AS (SELECT {_LINE} FROM {_FROM_JSON} AS line ({_LINE}, place))
 SELECT {_LINE} FROM given EXCEPT
 SELECT l.* FROM given g CROSS JOIN LATERAL (
     SELECT {_LINE} FROM lines l
@@ -70,9 +70,8 @@ SELECT l.* FROM given g CROSS JOIN LATERAL (
 """
 _OTHERS = f"""
 SELECT {_LINE} FROM lines WHERE generation = %s AND order_id > %s AND order_id <= %s AND (%s = '' OR root = %s)
-EXCEPT {_GIVEN}
+EXCEPT SELECT {_LINE} FROM {_FROM_JSON} AS line ({_LINE}, place)
 """
-_FIELDS = attrgetter(*_LINE.split(", "))
 _ANY_HOUR = 2**31 - 1
 
 
@@ -160,11 +159,11 @@ class RankingStore:
 
     async def missing(self, generation: int, lines: Sequence[Line]) -> list[Line]:
         """Which of the lines aren't there exactly as given."""
-        return await self._lines(_MISSING, *_columns(lines), generation) if lines else []
+        return await self._lines(_MISSING, _json(lines), generation)
 
     async def others(self, generation: int, lines: Sequence[Line], *, after: str, upto: str, root: str = "") -> list[Line]:
         """Lines of orders with ids after+1 … upto that aren't among the lines given; of one root, or of all."""
-        return await self._lines(_OTHERS, generation, after, upto, root, root, *(_columns(lines) if lines else [[]] * 9))
+        return await self._lines(_OTHERS, generation, after, upto, root, root, _json(lines))
 
     async def _lines(self, statement: Any, *values: Any) -> list[Line]:
         async with self._database.connection() as connection:
@@ -198,12 +197,12 @@ async def _lock(tx: Connection, generations: list[int], roots: list[str]) -> dic
 async def _add(tx: Connection, generation: int, lines: Sequence[Line]) -> dict[str, list[Line]]:
     """Gives the new lines the next positions of their roots, which are locked; returns them by root, in that order."""
     added: dict[str, list[Line]] = {line.root: [] for line in lines}
-    parameters = [[line.root for line in lines], *_columns(lines), generation, generation, generation, generation]
-    for row in await (await tx.execute(_ADD, parameters)).fetchall():
+    for row in await (await tx.execute(_ADD, [_json(lines), generation, generation, generation, generation])).fetchall():
         line = lines[row["place"] - 1]
         added[line.root].append(line)
     return added
 
 
-def _columns(lines: Sequence[Line]) -> list[list[Any]]:
-    return [list(column) for column in zip(*map(_FIELDS, lines), strict=True)]
+def _json(lines: Sequence[Line]) -> str:
+    """One argument for all lines: written and read in C at both ends."""
+    return orjson.dumps(lines).decode()

@@ -47,6 +47,7 @@ async def _measure(database_url: str, redis_url: str) -> None:
         async with ranked(await emptied(database_url), redis_url) as worker:
             worker.empty_redis()
             events = _events(roots)
+            await worker.count(*(line(category_id=f"root-{root}") for root in range(roots)))  # so that every root has its board
             await _counting(worker, events, roots)
             await _answering(worker, roots)
 

@@ -11,7 +11,7 @@ from redis import Redis as RedisClient
 
 from services.kit.redis import RedisUnavailable, open_redis
 from services.ranking import boards as boards_module
-from services.ranking.boards import Boards
+from services.ranking.boards import Boards, Step
 from services.ranking.model import Line, add_up, chunks
 from services.ranking.rankings import Rankings
 from tests.ranked import Ranked, every_query, line, query, recount
@@ -122,9 +122,32 @@ async def test_everything_delivered_twice_counts_once(worker: Ranked, rival: Ran
 async def test_lines_that_a_board_has_are_not_added_again(worker: Ranked):
     await worker.count(line("saw"), line("saw"))
 
-    found = await worker.boards.apply(1, "garden", 0, 2, add_up([line("saw"), line("saw")]))
+    found = await worker.boards.apply(1, [Step("garden", 0, 2, add_up([line("saw"), line("saw")]))])
 
-    assert (found, (await worker.top(query())).counts[0].orders) == (2, 2)
+    assert (found, (await worker.top(query())).counts[0].orders) == ([2], 2)
+
+
+async def test_a_redis_that_knows_no_script_yet_gets_it_and_the_lines(worker: Ranked, lines: list[Line]):
+    await worker.count(*lines[:60])
+    with RedisClient.from_url(worker.redis_url) as client:
+        client.script_flush()
+    await worker.count(*lines[60:])
+
+    await assert_exact(worker, lines)
+
+
+async def test_a_rival_who_stopped_in_the_middle_of_a_batch_is_overtaken(worker: Ranked, monkeypatch: pytest.MonkeyPatch):
+    saws = [line("saw") for _ in range(9)]
+    await worker.count(saws[0])
+    monkeypatch.setattr("services.ranking.projection.LINES_A_CALL", 3)
+
+    async def apply_some() -> None:
+        await worker.boards.apply(1, [Step("garden", 1, 8, add_up(saws[1:8]))])
+
+    then(monkeypatch, worker.store, "add", apply_some)
+    await worker.count(*saws[1:])
+
+    assert (await worker.top(query())).counts == recount(saws, query())
 
 
 async def test_a_slow_process_finds_that_a_rival_has_applied_its_lines(
