@@ -1,0 +1,390 @@
+"""What customers and staff may not do: the status and the reason, and that nothing has changed."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.flow.edge.client import ADDRESS, PASSWORD, Edge, order_of, refusal, usd
+from tests.flow.edge.conftest import SHIRT, Household
+
+pytestmark = [pytest.mark.edge, pytest.mark.usefixtures("unchanged")]
+
+S, M = f"{SHIRT}-s", f"{SHIRT}-m"
+INVALID = (400, "VALIDATION_FAILED")
+ITEM = {"sku": S, "quantity": 1}
+QUANTITIES = [0, -1, 10**9, 10**12, "two", 1.5, True, [1], {"value": 1}, None]
+LONG_KEY = "k" * 129
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES, ids=repr)
+def test_a_cart_takes_no_such_quantity(edge: Edge, buyer: Household, quantity: Any):
+    answer = edge.call("POST", f"/v1/carts/{buyer.cart_id}/items", {"sku": S, "quantity": quantity}, user=buyer.owner)
+
+    assert refusal(answer) == INVALID
+
+
+@pytest.mark.parametrize("quantity", [0, -1, 10**9, "two", 1.5], ids=repr)
+def test_an_items_quantity_cannot_be_set_to(edge: Edge, buyer: Household, quantity: Any):
+    assert refusal(edge.call("PUT", f"/v1/carts/{buyer.cart_id}/items/{M}", {"quantity": quantity}, user=buyer.owner)) == INVALID
+
+
+@pytest.mark.parametrize("quantity", [0, -1, 10**9, "two", 1.5], ids=repr)
+def test_an_order_takes_no_such_quantity(edge: Edge, buyer: Household, quantity: Any):
+    body = order_of(buyer.owner, lines=[{"sku": S, "quantity": quantity}])
+
+    assert refusal(edge.call("POST", "/v1/orders", body, user=buyer.owner)) == INVALID
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "wanted"),
+    [
+        ("items", {"sku": "edge-none", "quantity": 1}, (404, "SKU_NOT_FOUND")),
+        ("items", {"productId": "edge-none", "quantity": 1}, (404, "PRODUCT_NOT_FOUND")),
+        ("items", {"productId": SHIRT, "quantity": 1}, (400, "SKU_AMBIGUOUS")),
+        ("items", {**ITEM, "productId": SHIRT}, INVALID),
+        ("items", {"quantity": 1}, INVALID),
+        ("items", {"sku": "s" * 129, "quantity": 1}, INVALID),
+        ("items", {"sku": "a b", "quantity": 1}, INVALID),
+        ("items", {"sku": S, "quantity": 10_001}, (400, "OUT_OF_STOCK")),
+    ],
+)
+def test_a_cart_takes_only_what_is_on_sale(edge: Edge, buyer: Household, path: str, body: dict[str, Any], wanted: tuple[int, str]):
+    assert refusal(edge.call("POST", f"/v1/carts/{buyer.cart_id}/{path}", body, user=buyer.owner)) == wanted
+
+
+def test_an_item_that_is_not_in_the_cart_has_no_quantity(edge: Edge, buyer: Household):
+    answer = edge.call("PUT", f"/v1/carts/{buyer.cart_id}/items/{S}", {"quantity": 1}, user=buyer.owner)
+
+    assert refusal(answer) == (404, "ITEM_NOT_IN_CART")
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"lines": [{"sku": "edge-none", "quantity": 1}]}, (404, "SKU_NOT_FOUND")),
+        ({"lines": [{"sku": S, "quantity": 20_000}]}, (400, "OUT_OF_STOCK")),
+        ({"lines": [{"sku": S, "quantity": 1}] * 101}, INVALID),
+        ({"expectedTotal": usd(1)}, (400, "PRICE_CHANGED")),
+        ({"expectedTotal": usd(-1)}, (400, "PRICE_INVALID")),
+        ({"expectedTotal": {"currencyCode": "EUR", "minorUnits": "1999"}}, (400, "CURRENCY_MISMATCH")),
+        ({"expectedTotal": {"currencyCode": "usd", "minorUnits": "1999"}}, INVALID),
+        ({"expectedTotal": usd(2**63)}, INVALID),
+        ({"expectedTotal": usd("19.99")}, INVALID),
+        ({"paymentMethod": "UPI"}, (400, "PAYMENT_METHOD_UNSUPPORTED")),
+        ({"paymentMethod": "GOLD"}, INVALID),
+        ({"paymentMethod": 99}, INVALID),
+        ({"paymentMethod": ""}, INVALID),
+        ({"couponCode": "SALE10"}, (400, "COUPON_INVALID")),
+        ({"couponCode": "c" * 65}, INVALID),
+        ({"addressId": str(uuid.uuid4())}, (404, "ADDRESS_NOT_FOUND")),
+        ({"addressId": "home"}, INVALID),
+        ({"cartId": str(uuid.uuid4()), "lines": []}, (404, "CART_NOT_FOUND")),
+        ({"cartId": str(uuid.uuid4())}, INVALID),
+        ({"signedQuote": {"payload": "AAAA", "keyId": "k", "mac": "AAAA"}}, (400, "QUOTE_INVALID")),
+    ],
+    ids=str,
+)
+def test_no_order_with(edge: Edge, buyer: Household, fields: dict[str, Any], wanted: tuple[int, str]):
+    body = {**order_of(buyer.owner, S), **fields}
+
+    assert refusal(edge.call("POST", "/v1/orders", body, user=buyer.owner, key=uuid.uuid4().hex)) == wanted
+
+
+def test_no_order_of_an_empty_cart(edge: Edge, stranger: Household):
+    nobody = edge.customer()
+    body = order_of(nobody, cartId=edge.cart(nobody))
+
+    assert refusal(edge.call("POST", "/v1/orders", body, user=nobody)) == (400, "CART_EMPTY")
+
+
+def test_no_order_with_a_quote_made_for_somebody_else(edge: Edge, buyer: Household, stranger: Household):
+    ask = {"lines": [{"sku": S, "quantity": 1}], "country": "IN", "state": "KA", "methodClass": "ON_DELIVERY"}
+    quote = edge.ok("POST", "/v1/quotes", ask, user=stranger.owner)["signedQuote"]
+    body = order_of(buyer.owner, S, signedQuote=quote)
+
+    assert refusal(edge.call("POST", "/v1/orders", body, user=buyer.owner)) == (400, "QUOTE_INVALID")
+
+
+@pytest.mark.parametrize(
+    ("amount", "reason"),
+    [
+        (usd(-1), "PRICE_INVALID"),
+        ({"currencyCode": "XXY", "minorUnits": "1"}, "CURRENCY_UNKNOWN"),
+        ({"currencyCode": "usd", "minorUnits": "1"}, "VALIDATION_FAILED"),
+        (usd(2**63), "VALIDATION_FAILED"),
+        (None, "VALIDATION_FAILED"),
+    ],
+)
+def test_no_such_price(edge: Edge, amount: Any, reason: str):
+    prices = [{"sku": S, "amount": usd(5)}, {"sku": M, "amount": amount}]
+
+    assert refusal(edge.call("POST", "/v1/prices:batchSet", {"prices": prices}, user=edge.admin)) == (400, reason)
+
+
+def test_shipping_never_costs_less_than_nothing(edge: Edge):
+    rate = {"country": "DE", "base": usd(-1), "perKilogram": usd(0), "freeFrom": usd(0)}
+
+    assert refusal(edge.call("PUT", "/v1/shippingRates", rate, user=edge.admin)) == (400, "PRICE_INVALID")
+
+
+def test_no_quote_in_a_currency_without_a_price(edge: Edge):
+    body = {"lines": [ITEM], "country": "IN", "currency": "EUR"}
+
+    assert refusal(edge.call("POST", "/v1/quotes", body)) == (400, "PRICE_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "wanted"),
+    [
+        ("receive", {"sku": S, "quantity": -1}, INVALID),
+        ("receive", {"sku": S, "quantity": 10**13}, INVALID),
+        ("adjust", {"sku": S, "units": -(10**6), "reason": "lost"}, (400, "STOCK_BELOW_ZERO")),
+        ("adjust", {"sku": S, "units": 1, "reason": ""}, INVALID),
+        ("transfer", {"sku": S, "fromWarehouseId": "main", "toWarehouseId": "north", "quantity": 10**6}, (400, "STOCK_BELOW_ZERO")),
+        ("transfer", {"sku": S, "fromWarehouseId": "main", "toWarehouseId": "main", "quantity": 1}, INVALID),
+    ],
+)
+def test_stock_is_not_made_up(edge: Edge, path: str, body: dict[str, Any], wanted: tuple[int, str]):
+    assert refusal(edge.call("POST", f"/v1/inventory/{path}", body, user=edge.admin)) == wanted
+
+
+# What belongs to somebody else does not exist.
+
+
+@pytest.mark.parametrize(
+    ("verb", "template", "body"),
+    [
+        ("GET", "/v1/carts/{cart_id}", None),
+        ("GET", "/v1/carts/{cart_id}/count", None),
+        ("POST", "/v1/carts/{cart_id}/items", ITEM),
+        ("PUT", "/v1/carts/{cart_id}/items/" + M, {"quantity": 3}),
+        ("DELETE", "/v1/carts/{cart_id}/items/" + M, None),
+        ("GET", "/v1/orders/{order_id}", None),
+        ("GET", "/v1/orders/{order_id}:watch", None),
+        ("POST", "/v1/orders/{order_id}:cancel", {}),
+        ("GET", "/v1/users/{user_id}", None),
+        ("PUT", "/v1/users/{user_id}", {"firstName": "Mallory"}),
+        ("PATCH", "/v1/users/{user_id}?updateMask=firstName", {"firstName": "Mallory"}),
+        ("GET", "/v1/users/{user_id}/sessions", None),
+        ("DELETE", "/v1/users/{user_id}/sessions/{session_id}", None),
+        ("GET", "/v1/users/{user_id}/addresses", None),
+        ("POST", "/v1/users/{user_id}/addresses", ADDRESS),
+        ("GET", "/v1/users/{user_id}/addresses/{address_id}", None),
+        ("PUT", "/v1/users/{user_id}/addresses/{address_id}", ADDRESS),
+        ("DELETE", "/v1/users/{user_id}/addresses/{address_id}", None),
+        ("GET", "/v1/users/{own_id}/addresses/{address_id}", None),
+        ("PUT", "/v1/users/{own_id}/addresses/{address_id}", ADDRESS),
+    ],
+)
+def test_somebody_elses_is_answered_like_what_is_nowhere(
+    edge: Edge, buyer: Household, stranger: Household, verb: str, template: str, body: Any
+):
+    sessions = edge.ok("GET", f"/v1/users/{stranger.owner.user_id}/sessions", user=stranger.owner)["sessions"]
+    theirs = {
+        "cart_id": stranger.cart_id,
+        "order_id": stranger.order_id,
+        "user_id": stranger.owner.user_id,
+        "address_id": stranger.owner.address_id,
+        "session_id": sessions[0]["sessionId"],
+    }
+    nowhere = {name: str(uuid.uuid4()) for name in theirs}
+    of_theirs, of_nobody = (
+        edge.call(verb, template.format(**ids, own_id=buyer.owner.user_id), body, user=buyer.owner) for ids in (theirs, nowhere)
+    )
+
+    assert (of_theirs.status_code, refusal(of_theirs)[1].endswith("_NOT_FOUND")) == (404, True)
+    assert with_ids(of_theirs.text, theirs) == with_ids(of_nobody.text, nowhere)
+
+
+def with_ids(text: str, ids: dict[str, str]) -> str:
+    """An answer with names in place of ids."""
+    for name, value in ids.items():
+        text = text.replace(value, name)
+    return text
+
+
+def test_no_order_of_somebody_elses_cart(edge: Edge, buyer: Household, stranger: Household):
+    body = order_of(buyer.owner, cartId=stranger.cart_id)
+
+    assert refusal(edge.call("POST", "/v1/orders", body, user=buyer.owner)) == (404, "CART_NOT_FOUND")
+
+
+def test_no_order_to_somebody_elses_address(edge: Edge, buyer: Household, stranger: Household):
+    body = order_of(buyer.owner, S, addressId=stranger.owner.address_id)
+
+    assert refusal(edge.call("POST", "/v1/orders", body, user=buyer.owner)) == (404, "ADDRESS_NOT_FOUND")
+
+
+# What is for staff
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body"),
+    [
+        ("POST", "/v1/users:batchCreate", {"users": [{"email": "staff@example.org", "password": PASSWORD}]}),
+        ("POST", "/v1/products", {"title": "Mine", "categoryPath": ["Edge made"]}),
+        ("PATCH", f"/v1/products/{SHIRT}?updateMask=title", {"title": "Mine"}),
+        ("POST", "/v1/products:import", {"products": [{"productId": SHIRT, "title": "Mine", "categoryPath": ["Edge made"]}]}),
+        ("POST", "/v1/prices:batchSet", {"prices": [{"sku": S, "amount": usd(1)}]}),
+        ("PUT", "/v1/taxRates", {"country": "*", "state": "*", "taxClass": "*", "basisPoints": 0}),
+        ("GET", "/v1/taxRates", None),
+        ("PUT", "/v1/shippingRates", {"country": "*", "base": usd(0), "perKilogram": usd(0), "freeFrom": usd(0)}),
+        ("GET", "/v1/shippingRates", None),
+        ("POST", "/v1/inventory/receive", {"sku": S, "quantity": 1}),
+        ("POST", "/v1/inventory/adjust", {"sku": S, "units": 1, "reason": "mine"}),
+        ("GET", f"/v1/inventory/{S}/balances", None),
+        ("GET", f"/v1/inventory/{S}/ledger", None),
+        ("POST", "/v1/ranking:verify", {}),
+        ("POST", "/v1/ranking:rebuild", {}),
+    ],
+)
+def test_a_customer_is_no_admin(edge: Edge, buyer: Household, verb: str, path: str, body: Any):
+    assert refusal(edge.call(verb, path, body, user=buyer.owner)) == (403, "METHOD_NOT_GRANTED")
+
+
+def test_a_customer_cannot_give_themselves_a_role(edge: Edge, buyer: Household):
+    user = edge.ok("PATCH", f"/v1/users/{buyer.owner.user_id}?updateMask=roles", {"roles": ["admin"]}, user=buyer.owner)["user"]
+
+    assert user["roles"] == ["customer"]
+
+
+# Sums that would not fit
+
+
+def test_over_long_texts_are_refused(edge: Edge, buyer: Household):
+    url = f"/v1/users/{buyer.owner.user_id}/addresses"
+    fields = {"line1": 201, "line2": 201, "city": 101, "state": 101, "pincode": 21}
+    answers = [edge.call("POST", url, {**ADDRESS, field: "x" * length}, user=buyer.owner) for field, length in fields.items()]
+
+    assert [refusal(answer) for answer in answers] == [INVALID] * 5
+
+
+def test_an_over_long_registration_is_refused(edge: Edge):
+    good = {"email": f"{uuid.uuid4().hex}@example.org", "password": PASSWORD, "firstName": "A"}
+    bad = [{"email": "a" * 250 + "@b.org"}, {"password": "p" * 201}, {"password": "short"}, {"firstName": "n" * 101}, {"email": "nobody"}]
+    answers = [edge.call("POST", "/v1/users/register", {**good, **fields}) for fields in bad]
+
+    assert [refusal(answer) for answer in answers] == [INVALID] * 5
+    assert refusal(edge.call("POST", "/v1/users/login", {"email": good["email"], "password": PASSWORD})) == (401, "CREDENTIALS_INVALID")
+
+
+def test_an_email_is_registered_once(edge: Edge, buyer: Household):
+    body = {"email": buyer.owner.email.upper(), "password": "another password"}
+
+    assert refusal(edge.call("POST", "/v1/users/register", body)) == (409, "EMAIL_TAKEN")
+
+
+# States
+
+
+def test_a_cancelled_order_stays_cancelled(edge: Edge):
+    somebody = edge.customer()
+    url = f"/v1/orders/{edge.order(somebody, 'edge-tv')['orderId']}:cancel"
+    cancelled = edge.ok("POST", url, {}, user=somebody)
+
+    assert edge.ok("POST", url, {}, user=somebody) == cancelled
+
+
+def test_a_stale_etag_changes_nothing(edge: Edge, buyer: Household):
+    body = {"title": "Mine", "etag": "stale"}
+    answer = edge.call("PATCH", f"/v1/products/{SHIRT}?updateMask=title", body, user=edge.admin)
+
+    assert refusal(answer) == (409, "ETAG_MISMATCH")
+
+
+# Idempotency keys
+
+
+def test_the_same_key_with_another_body_is_refused(edge: Edge):
+    somebody, key = edge.customer(), uuid.uuid4().hex
+    first = edge.order(somebody, "edge-tv", key=key)
+    answer = edge.call("POST", "/v1/orders", order_of(somebody, "edge-lamp"), user=somebody, key=key)
+
+    assert refusal(answer) == (400, "REQUEST_ID_REUSED")
+    assert [order["orderId"] for order in edge.ok("GET", "/v1/orders", user=somebody)["orders"]] == [first["orderId"]]
+
+
+def test_one_key_of_two_people_is_two_keys(edge: Edge, shopper: Any):
+    somebody, key = edge.customer(), uuid.uuid4().hex
+
+    assert edge.order(somebody, "edge-tv", key=key)["orderId"] != edge.order(shopper, "edge-tv", key=key)["orderId"]
+
+
+@pytest.mark.parametrize("path", ["/v1/orders", "/v1/carts/{cart_id}/items"])
+def test_a_key_in_header_and_body_must_be_one(edge: Edge, buyer: Household, path: str):
+    body = {**(order_of(buyer.owner, S) if "orders" in path else ITEM), "requestId": "one"}
+    answer = edge.call("POST", path.format(cart_id=buyer.cart_id), body, user=buyer.owner, key="another")
+
+    assert refusal(answer) == (400, "REQUEST_ID_MISMATCH")
+
+
+def test_a_key_is_not_over_long(edge: Edge, buyer: Household):
+    assert refusal(edge.call("POST", "/v1/orders", order_of(buyer.owner, S), user=buyer.owner, key=LONG_KEY)) == INVALID
+
+
+# Pages
+
+
+def test_a_page_token_of_another_query_is_refused(edge: Edge):
+    token = edge.ok("GET", "/v1/categories?all=true&pageSize=1")["nextPageToken"]
+
+    assert refusal(edge.call("GET", f"/v1/products?pageToken={token}")) == (400, "PAGE_TOKEN_INVALID")
+
+
+def test_a_page_token_of_another_filter_is_refused(edge: Edge):
+    token = edge.ok("GET", "/v1/products?category=edge-tests&pageSize=1")["nextPageToken"]
+
+    assert refusal(edge.call("GET", f"/v1/products?category=edge-tests.lights&pageToken={token}")) == (400, "PAGE_TOKEN_INVALID")
+
+
+def test_a_page_token_of_another_user_is_refused(edge: Edge, buyer: Household):
+    somebody = edge.customer()
+    edge.cart(somebody)
+    edge.cart(somebody)
+    token = edge.ok("GET", "/v1/carts?pageSize=1", user=somebody)["nextPageToken"]
+
+    assert refusal(edge.call("GET", f"/v1/carts?pageToken={token}", user=buyer.owner)) == (400, "PAGE_TOKEN_INVALID")
+
+
+@pytest.mark.parametrize("token", ["abc", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "%00", "é", "../../etc/passwd"])
+def test_a_forged_page_token_is_refused(edge: Edge, token: str):
+    assert refusal(edge.call("GET", "/v1/products", params={"pageToken": token})) == (400, "PAGE_TOKEN_INVALID")
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("page=-1", INVALID),
+        ("page=one", INVALID),
+        ("page=501", (400, "PAGE_OUT_OF_RANGE")),
+        ("pageSize=101", INVALID),
+        ("pageSize=-1", INVALID),
+        ("pageSize=99999999999", INVALID),
+        ("pageToken=" + "t" * 1001, INVALID),
+        ("readMask=secret", INVALID),
+        ("currency=dollars", INVALID),
+        ("category=edge-none", (404, "CATEGORY_NOT_FOUND")),
+        ("category=" + "c" * 1001, INVALID),
+        ("categorie=edge-tests", INVALID),
+        ("category.x=1", INVALID),
+    ],
+)
+def test_no_products_for(edge: Edge, query: str, wanted: tuple[int, str]):
+    assert refusal(edge.call("GET", f"/v1/products?{query}")) == wanted
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "category=", "category=A b", "category=a&limit=101", "category=a&limit=-1", "category=a&metric=clicks", "category=a&window=9h"],
+)
+def test_no_top_list_for(edge: Edge, query: str):
+    assert refusal(edge.call("GET", f"/v1/queryTopProducts?{query}")) == INVALID
+
+
+def test_an_enum_of_the_query_must_be_known(edge: Edge, buyer: Household):
+    answer = edge.call("POST", f"/v1/users/{buyer.owner.user_id}/addresses", {**ADDRESS, "type": "CASTLE"}, user=buyer.owner)
+
+    assert refusal(answer) == INVALID
