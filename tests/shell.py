@@ -27,11 +27,13 @@ class Shell:
     def __init__(self, path: Path) -> None:
         self.home = Home(path)
         self.port = free_port()
+        self.environment: dict[str, str] = {}
+        """Settings that it starts with."""
 
     def command(self, *arguments: str) -> dict[str, Any]:
         """What `subprocess` wants to run it."""
         argv: Sequence[str] = [sys.executable, "-m", "tools", "--home", str(self.home.path), *arguments]
-        return {"args": argv, "cwd": ROOT, "env": {**os.environ, "BAZAAR_EDGE_PORT": str(self.port)}}
+        return {"args": argv, "cwd": ROOT, "env": {**os.environ, **self.environment, "BAZAAR_EDGE_PORT": str(self.port)}}
 
     def run(self, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
         return subprocess.run(**self.command(*arguments), capture_output=True, text=True, check=False, timeout=timeout)

@@ -23,7 +23,7 @@ from tools.shop.customers import Customers
 
 pytestmark = [pytest.mark.edge, pytest.mark.timeout(300)]
 SAMPLE = ROOT / "tests" / "data" / "sample"
-REAL_BASKETS = 1000
+REAL_BASKETS = 500
 WINDOWS = ("all", "24h")
 MOST_ROWS = 100
 SETTLED = 30.0
