@@ -185,13 +185,12 @@ def sampled_percent(text: str) -> float:
 
 
 def _access_log(path: Path) -> dict[str, Any]:
-    """Failures only, unless BAZAAR_ACCESS_LOG=all. No query strings, addresses or agents: they may be personal."""
+    """Failures only, unless BAZAAR_ACCESS_LOG=all. No paths, query strings, addresses or agents: they may be personal."""
     line = {
         "time": "%START_TIME%",
         "method": "%REQ(X-ENVOY-ORIGINAL-METHOD?:METHOD)%",
-        "path": "%PATH(NQ:ORIG)%",
+        "route": "%ROUTE_NAME%",
         "status": "%RESPONSE_CODE%",
-        "grpc_status": "%GRPC_STATUS_NUMBER%",
         "flags": "%RESPONSE_FLAGS%",
         "details": "%RESPONSE_CODE_DETAILS%",
         "milliseconds": "%DURATION%",

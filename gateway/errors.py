@@ -29,7 +29,21 @@ STATUSES = {
 
 def local_replies() -> dict[str, Any]:
     """Envoy's `local_reply_config`."""
-    return {"mappers": [_mapper(status, code, ErrorReason.Name(reason)) for status, (code, reason) in STATUSES.items()]}
+    mappers = [_mapper(status, code, ErrorReason.Name(reason)) for status, (code, reason) in STATUSES.items()]
+    return {"mappers": [_refused_path(), *mappers]}
+
+
+def _refused_path() -> dict[str, Any]:
+    """What Envoy refuses without a word of its own."""
+    code, reason = STATUSES[400]
+    mapper = _mapper(400, code, ErrorReason.Name(reason))
+    expression = {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        "expression": 'response.code_details == "path_normalization_failed"',
+    }
+    is_path = {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": expression}}
+    filters = {"and_filter": {"filters": [mapper["filter"], is_path]}}
+    return {**mapper, "filter": filters, "body": {"inline_string": "The path holds an escaped slash, backslash or NUL."}}
 
 
 def _mapper(status: int, code: int, reason: str) -> dict[str, Any]:

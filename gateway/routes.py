@@ -86,6 +86,7 @@ def _call(method: Method) -> dict[str, Any]:
             "buffer": {"max_request_bytes": IMPORT_BYTES},
         }
     return {
+        "name": method.name,
         "route": {"cluster": CLUSTER, **limits, "retry_policy": retry},
         "decorator": {"operation": method.name, "propagate": False},
         "typed_per_filter_config": filters,
@@ -95,7 +96,11 @@ def _call(method: Method) -> dict[str, Any]:
 def _refusal(method: Method) -> dict[str, Any]:
     """Internal methods answer PERMISSION_DENIED to gRPC; REST has no path to them."""
     match = {"path": method.path, "headers": [GRPC_CONTENT]}
-    return {"match": match, "direct_response": {"status": 403, "body": {"inline_string": "This method is not open to clients."}}}
+    return {
+        "name": method.name,
+        "match": match,
+        "direct_response": {"status": 403, "body": {"inline_string": "This method is not open to clients."}},
+    }
 
 
 def _unless(name: str, pattern: str) -> dict[str, Any]:

@@ -208,10 +208,12 @@ async def test_a_slash_at_the_end_is_another_path(client, backend, tokens):
     assert (answer.status_code, answer.json()["message"], backend.calls) == (404, "There is nothing at this path.", 0)
 
 
-async def test_an_escaped_slash_is_refused(client, backend):
-    answer = await client.get("/v1%2Forders/1")
+@pytest.mark.parametrize("path", ["/v1%2Forders/1", "/v1/orders/a%5Cb", "/v1/products/%00"])
+async def test_an_escaped_slash_is_refused(client, backend, path):
+    answer = await client.get(path)
 
-    assert (answer.status_code, backend.calls) == (400, 0)
+    wanted = (400, "The path holds an escaped slash, backslash or NUL.", 0)
+    assert (answer.status_code, answer.json()["message"], backend.calls) == wanted
 
 
 async def test_the_edges_span_says_what_the_worker_decided_of_the_trace(client, backend, tokens):
