@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from grpc import StatusCode
 from grpc.aio import AioRpcError, Channel
 
 from bazaar.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
@@ -140,6 +141,15 @@ class Shop:
         """Places an order of lines, or of what else the fields say."""
         ask = order_of(customer, *lines, key=key, **fields)
         return (await self.checkout(customer.principal).PlaceOrder(ask)).order
+
+    async def order_at_last(self, customer: Customer, *lines: tuple[str, int], key: str) -> orders_pb2.Order:
+        """As `order`, asking again with the same key for as long as the shop is too busy to answer, as a customer does."""
+        while True:
+            try:
+                return await self.order(customer, *lines, key=key)
+            except AioRpcError as error:
+                if error.code() not in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.RESOURCE_EXHAUSTED):
+                    raise
 
     async def read(self, customer: Customer, order_id: str) -> orders_pb2.Order:
         return (await self.orders(customer.principal).GetOrder(orders_service_pb2.GetOrderRequest(order_id=order_id))).order

@@ -22,7 +22,7 @@ from services.pricing.model import Good, SkuNotFound
 from services.pricing.seal import QUOTE_LIFETIME, QuoteInvalid
 from services.pricing.store import PriceStore, RateStore
 
-CATALOG_TIMEOUT_SECONDS = 2.0
+CATALOG_TIMEOUT_SECONDS = 5.0
 KEYRING = "quote"
 PREPAID = "PREPAID"
 
