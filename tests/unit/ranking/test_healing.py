@@ -180,6 +180,21 @@ async def test_rivals_filling_at_once_leave_one_board(worker: Ranked, rival: Ran
     assert len(await boards_of(worker, "garden")) == 1
 
 
+async def test_a_slow_filler_does_not_replace_a_newer_board(worker: Ranked, rival: Ranked, monkeypatch: pytest.MonkeyPatch):
+    saws = [line("saw") for _ in range(3)]
+    await worker.store.add(saws[:1])
+
+    async def overtake() -> None:
+        await rival.sweep()
+        await rival.count(*saws[1:])
+
+    then(monkeypatch, worker.history, "snapshot", overtake)
+    await worker.projection.fill(1, "garden")
+
+    assert ((answer := await worker.top(query())).counts, answer.is_live) == (recount(saws, query()), LIVE)
+    assert len(await boards_of(worker, "garden")) == 1
+
+
 async def test_lines_counted_while_a_board_is_filled_are_not_lost(
     worker: Ranked, rival: Ranked, lines: list[Line], monkeypatch: pytest.MonkeyPatch
 ):

@@ -7,7 +7,7 @@ import pytest
 from services.ranking.model import Metric, Window, add_up
 from tests.ranked import HOUR, Ranked, back, every_query, line, query, recount
 from tests.unit.ranking.shopping import shopping
-from tests.unit.rivals import meet
+from tests.unit.rivals import meet, waiting
 
 
 @pytest.mark.parametrize("rolled", ["nothing", "a part", "all"])
@@ -105,6 +105,18 @@ async def test_a_snapshot_holds_all_lines_up_to_its_position(worker: Ranked):
     assert snapshot.position == 3
     assert snapshot.all_time == {("garden.tools", "a", "INR", 0): (1, 1, 100), ("garden.tools", "b", "INR", 0): (2, 5, 200)}
     assert snapshot.in_window == {("garden.tools", "b", "INR", 0): (2, 5, 200)}
+
+
+async def test_a_snapshot_is_of_one_moment(worker: Ranked, rival: Ranked):
+    await worker.store.add([line("a")])
+    await worker.roll_up()
+    async with rival.database.transaction() as tx:
+        await tx.execute("LOCK TABLE totals IN ACCESS EXCLUSIVE MODE")
+        [reading] = await waiting(rival.database, worker.history.snapshot(1, "garden", left=HOUR - 24))
+        await worker.store.add([line("b")])
+    snapshot = await reading
+
+    assert (snapshot.position, [product for _, product, _, _ in snapshot.all_time]) == (1, ["a"])
 
 
 async def test_an_unknown_root_has_no_snapshot(worker: Ranked):

@@ -8,7 +8,7 @@ import pytest
 
 from services.ranking.model import Line, RebuildInProgress, add_up
 from tests.ranked import HOUR, Ranked, back, line
-from tests.unit.rivals import meet
+from tests.unit.rivals import meet, waiting
 
 LOCK = "SELECT * FROM roots WHERE root = ANY (%s::text[]) FOR UPDATE"
 
@@ -147,6 +147,17 @@ async def test_lines_go_to_the_live_version_and_the_one_being_built(worker: Rank
     found = await worker.store.add([line()])
 
     assert [(added.generation, added.is_live, added.before, added.after) for added in found] == [(1, True, 0, 1), (building, False, 0, 1)]
+
+
+async def test_a_version_is_not_opened_while_lines_are_added_to_those_known_before(worker: Ranked, rival: Ranked):
+    await worker.store.add([line()])
+    async with worker.database.transaction() as tx:
+        await tx.execute(LOCK, [["garden"]])
+        [adding] = await waiting(worker.database, worker.store.add([line()]))
+        both = await waiting(worker.database, adding, rival.versions.open(timedelta(minutes=2)))
+    added, building = await asyncio.gather(*both)
+
+    assert ([item.generation for item in added], building) == ([1], 2)
 
 
 async def test_a_rebuild_that_was_replaced_adds_nothing(worker: Ranked):

@@ -132,6 +132,25 @@ async def test_rivals_take_an_hour_out_once(worker: Ranked, rival: Ranked, lines
     await assert_window(worker, lines)
 
 
+async def test_a_rival_with_the_same_chunks_in_hand_takes_none_out_again(worker: Ranked, rival: Ranked, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(boards_module, "CELLS_A_CALL", 3)
+    lines = [line(f"p{number}", 2, hour=HOUR - 23 + number % 2) for number in range(10)] + [line("p0"), line("p2")]
+    await worker.count(*lines)
+    worker.pass_hours(1)
+    leaving = await worker.boards.leave(1, "garden", left_at(worker.hour))
+    assert leaving == await rival.boards.leave(1, "garden", left_at(worker.hour))
+    assert leaving is not None
+    sums = await worker.store.sums(1, "garden", upto=leaving.position, after=leaving.after, until=leaving.upto)
+    with monkeypatch.context() as crashing:
+        crash_after(crashing, 2)
+        with pytest.raises(Crash):
+            await worker.boards.subtract(1, "garden", leaving, sums)
+    await rival.boards.subtract(1, "garden", leaving, sums)
+    await worker.sweep()
+
+    await assert_window(worker, lines)
+
+
 async def test_a_line_that_comes_after_its_hour_has_left_counts_for_all_time_only(worker: Ranked):
     await worker.count(line("saw"))
     worker.pass_hours(24)
