@@ -19,7 +19,7 @@ PATTERNS = {
     "password": re.compile(r"\$argon2\w*\$|://[^\s/@:\"]*:[^\s/@\"]+@"),
     "field": re.compile(
         r"\"(?:email|phone|mobile|password|secret|authorization|cookie|card(?:_?number)?|cvv|vpa|(?:access|refresh)_?token"
-        r"|line1|line2|first_?name|last_?name|full_?name|(?:shipping|billing)?_?address)\"\s*:\s*\"(?!\[redacted\]|\")",
+        r"|line1|line2|first_?name|last_?name|full_?name|(?:shipping|billing)?_?address)\"\s*:\s*\"(?!\[redacted\]|\"|127\.0\.0\.1\")",
         re.IGNORECASE,
     ),
 }
