@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -53,6 +54,7 @@ def requests() -> Iterator[MethodDescriptor]:
                 yield method
 
 
+@cache
 def value_of(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
     """Mostly of the field's type, sometimes anything."""
     if field.message_type is not None:
@@ -66,6 +68,7 @@ def value_of(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
     return of_type | of_type | of_type | junk
 
 
+@cache
 def document(message: Descriptor, depth: int = 0) -> st.SearchStrategy[Any]:
     """A message in JSON, with some of its fields."""
     return st.fixed_dictionaries({}, optional={field.camelcase_name: value_of(field, depth) for field in message.fields})
