@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+import structlog
 
 from services.__main__ import find_services, migrate_all
 from services.kit.runtime import Runtime
@@ -27,6 +28,9 @@ async def shop(
     postgres: TestPostgres, redis_url: str, mongo_url: str, short_directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Shop]:
     """All services in this process."""
+    # With its default, which shows every local variable, an error takes a second of this process's time.
+    plainly = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, plainly])
     secrets = tmp_path_factory.mktemp("secrets")
     make_missing(secrets)
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
