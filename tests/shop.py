@@ -123,11 +123,14 @@ class Shop:
 
     async def cart_of(self, customer: Customer, *lines: tuple[str, int]) -> str:
         """A new cart with so many units of each SKU; its id."""
-        cart = self.cart(customer.principal)
-        cart_id = (await cart.CreateCart(cart_service_pb2.CreateCartRequest())).cart.cart_id
+        cart_id = (await self.cart(customer.principal).CreateCart(cart_service_pb2.CreateCartRequest())).cart.cart_id
         for sku, quantity in lines:
-            await cart.AddItem(cart_service_pb2.AddItemRequest(cart_id=cart_id, sku=sku, quantity=quantity))
+            await self.add(customer, cart_id, sku, quantity)
         return cart_id
+
+    async def add(self, customer: Customer, cart_id: str, sku: str, quantity: int) -> None:
+        """Puts more units of a SKU into a cart."""
+        await self.cart(customer.principal).AddItem(cart_service_pb2.AddItemRequest(cart_id=cart_id, sku=sku, quantity=quantity))
 
     async def put(self, customer: Customer, cart_id: str, sku: str, quantity: int) -> None:
         """Sets how many units of a SKU a cart holds."""

@@ -12,7 +12,7 @@ from bazaar.orders.v1 import orders_pb2, orders_service_pb2
 from bazaar.payments.v1 import payments_pb2
 from bazaar.type.v1 import money_pb2
 from services.kit.ids import uuid7
-from tests.shop import Customer, Shop, eventually, refused
+from tests.shop import Customer, Shop, category_of, eventually, refused
 from tests.unit.serving import details_of
 
 State = orders_pb2.Order.State
@@ -256,7 +256,7 @@ async def test_an_order_shows_in_the_top_of_its_category_and_every_ancestor(shop
     path = ("Toys " + uuid7()[-6:], "Puzzles", "Wooden")
     sku = await shop.stocked(5, price=700, path=path)
     await shop.order(buyer, (sku, 2))
-    root = path[0].lower().replace(" ", "-")
+    root = category_of(path[:1])
 
     for category in (root, f"{root}.puzzles", f"{root}.puzzles.wooden"):
         await eventually(lambda category=category: shop.top(category), [(sku, 1, 2, 1400)])
@@ -266,7 +266,7 @@ async def test_a_cancelled_order_leaves_the_top(shop: Shop, buyer: Customer):
     path = ("Books " + uuid7()[-6:],)
     sku = await shop.stocked(5, path=path)
     order = await shop.order(buyer, (sku, 2))
-    root = path[0].lower().replace(" ", "-")
+    root = category_of(path[:1])
     await eventually(lambda: shop.top(root), [(sku, 1, 2, 2000)])
 
     await shop.cancel(buyer, order.order_id)
