@@ -148,8 +148,10 @@ class OrderStore:
             if isinstance(outcome, Order) and outcome is not orders[change.order_id]:
                 orders[change.order_id] = outcome
                 events += change.context.run(self._announce, outcome)
-        await _write(tx, [(stored[of.order_id], of) for of in orders.values() if of is not stored[of.order_id]])
-        await outbox.append(tx, events)
+        if changed := [(stored[of.order_id], of) for of in orders.values() if of is not stored[of.order_id]]:
+            async with tx.pipeline():
+                await _write(tx, changed)
+                await outbox.append(tx, events)
         return outcomes
 
 
@@ -172,8 +174,6 @@ def _decided(change: _Change, order: Order | None, at: datetime) -> Order | Doma
 
 
 async def _write(tx: Connection, changed: Sequence[tuple[Order, Order]]) -> None:
-    if not changed:
-        return
     new = [after for before, after in changed if after.content is not None and before.content is None]
     if new:
         await tx.execute(_KEEP_CONTENTS, _columns([(_bucket(of.order_id), of.order_id, json_of(of.content)) for of in new]))
