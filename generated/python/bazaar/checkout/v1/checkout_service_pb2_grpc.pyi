@@ -37,7 +37,8 @@ class CheckoutServiceStub:
     """Places an order: quotes, reserves, submits, opens the payment, confirms.
 
     Send an Idempotency-Key: a repeat then answers the same order, whatever died in between, and a failed attempt may be tried again with the same key.
-    Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY.
+    Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY,
+    and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
     """
 
 @_typing.type_check_only
@@ -49,7 +50,8 @@ class CheckoutServiceAsyncStub(CheckoutServiceStub):
     """Places an order: quotes, reserves, submits, opens the payment, confirms.
 
     Send an Idempotency-Key: a repeat then answers the same order, whatever died in between, and a failed attempt may be tried again with the same key.
-    Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY.
+    Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY,
+    and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
     """
 
 class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -64,7 +66,8 @@ class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
         """Places an order: quotes, reserves, submits, opens the payment, confirms.
 
         Send an Idempotency-Key: a repeat then answers the same order, whatever died in between, and a failed attempt may be tried again with the same key.
-        Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY.
+        Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY,
+        and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
         """
 
 def add_CheckoutServiceServicer_to_server(servicer: CheckoutServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

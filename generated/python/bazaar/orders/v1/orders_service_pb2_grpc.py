@@ -93,7 +93,7 @@ class OrdersServiceServicer:
     def OpenOrder(self, request, context):
         """Opens a hidden order for a request, or finds the one that this request opened before.
 
-        The caller that is told `is_holder` may go on with the order, until `claim_expire_time`; everybody else waits.
+        The caller that is told `is_holder` may go on with the order for 10 seconds, or until somebody moves it on; everybody else waits.
         Fails with INVALID_ARGUMENT / REQUEST_ID_REUSED when the request's body was another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -39,7 +39,7 @@ class OrdersServiceStub:
     OpenOrder: _grpc.UnaryUnaryMultiCallable[_orders_service_pb2.OpenOrderRequest, _orders_service_pb2.OpenOrderResponse]
     """Opens a hidden order for a request, or finds the one that this request opened before.
 
-    The caller that is told `is_holder` may go on with the order, until `claim_expire_time`; everybody else waits.
+    The caller that is told `is_holder` may go on with the order for 10 seconds, or until somebody moves it on; everybody else waits.
     Fails with INVALID_ARGUMENT / REQUEST_ID_REUSED when the request's body was another one.
     """
     SubmitOrder: _grpc.UnaryUnaryMultiCallable[_orders_service_pb2.SubmitOrderRequest, _orders_service_pb2.SubmitOrderResponse]
@@ -82,7 +82,7 @@ class OrdersServiceAsyncStub(OrdersServiceStub):
     OpenOrder: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.OpenOrderRequest, _orders_service_pb2.OpenOrderResponse]  # type: ignore[assignment]
     """Opens a hidden order for a request, or finds the one that this request opened before.
 
-    The caller that is told `is_holder` may go on with the order, until `claim_expire_time`; everybody else waits.
+    The caller that is told `is_holder` may go on with the order for 10 seconds, or until somebody moves it on; everybody else waits.
     Fails with INVALID_ARGUMENT / REQUEST_ID_REUSED when the request's body was another one.
     """
     SubmitOrder: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.SubmitOrderRequest, _orders_service_pb2.SubmitOrderResponse]  # type: ignore[assignment]
@@ -128,7 +128,7 @@ class OrdersServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_orders_service_pb2.OpenOrderResponse, _abc.Awaitable[_orders_service_pb2.OpenOrderResponse]]:
         """Opens a hidden order for a request, or finds the one that this request opened before.
 
-        The caller that is told `is_holder` may go on with the order, until `claim_expire_time`; everybody else waits.
+        The caller that is told `is_holder` may go on with the order for 10 seconds, or until somebody moves it on; everybody else waits.
         Fails with INVALID_ARGUMENT / REQUEST_ID_REUSED when the request's body was another one.
         """
 
