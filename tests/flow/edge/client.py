@@ -18,7 +18,8 @@ from tools.shop.account import ADMIN
 T = TypeVar("T")
 PASSWORD = "correct horse battery"
 LEAKS = re.compile(
-    r"Traceback|File \"|\.py\b|site-packages|/tmp/|/root/|/work/|psycopg|pymongo|grpc\.aio|SELECT \w|INSERT INTO|UPDATE \w+ SET|DELETE FROM"
+    r"Traceback|File \"|\.py\b|site-packages|/(?:tmp|root|home|work)/|psycopg|pymongo|grpc\.aio"
+    r"|SELECT \w|INSERT INTO|UPDATE \w+ SET|DELETE FROM"
 )
 """What no answer may hold: a traceback, SQL, a path of this machine."""
 
