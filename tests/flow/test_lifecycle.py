@@ -129,7 +129,15 @@ def test_two_shells_that_start_one_home_share_it(fresh):
 def test_ctrl_c_ends_a_start_in_the_foreground(fresh):
     command = [sys.executable, "-m", "tools", "--home", str(fresh.home.path), "up"]
     environment = {**os.environ, "BAZAAR_EDGE_PORT": str(fresh.port)}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        # A shell's background jobs ignore Ctrl-C, and so would their children: this one is to be as a person starts it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_until(fresh.is_serving, seconds=60)
     identities = fresh.identities()
     process.send_signal(signal.SIGINT)
