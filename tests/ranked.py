@@ -112,7 +112,7 @@ async def emptied(url: str) -> str:
     database = Database(url)
     await database.open()
     async with database.connection() as connection:
-        await connection.execute(_EMPTY)
+        await connection.script(_EMPTY)
     await database.close()
     return url
 

@@ -60,7 +60,7 @@ class Inventory:
 
     async def execute(self, statement: str) -> None:
         async with self.database.connection() as connection:
-            await connection.execute(statement)  # type: ignore[arg-type]
+            await connection.script(statement)  # type: ignore[arg-type]
 
     async def rows(self, query: str, *parameters: object) -> list[dict]:
         async with self.database.connection() as connection:

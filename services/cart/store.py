@@ -125,8 +125,8 @@ class CartStore:
             if (answered := await once.answered(tx)) is not None:
                 return answered
             cart = Cart(uuid7(), is_active=True, created_at=now, updated_at=now)
-            await tx.execute(_INSERT, [cart.cart_id, user_id, now, now])
-            await tx.execute(_ACTIVATE, [user_id, cart.cart_id])
+            tx.defer(_INSERT, [cart.cart_id, user_id, now, now])
+            tx.defer(_ACTIVATE, [user_id, cart.cart_id])
             return await once.answer(tx, cart)
 
     async def change(self, user_id: str, cart_id: str, change: Callable[[Cart], Cart], now: datetime, *, once: Once[Cart]) -> bytes:
@@ -142,7 +142,7 @@ class CartStore:
             after = change(before)
             if after != before:
                 after = replace(after, updated_at=now)
-                await _write(tx, [(before, after)], now)
+                _write(tx, [(before, after)], now)
             return await once.answer(tx, after)
 
     async def take_out(self, group: str, ordered: Sequence[tuple[Event, Ordered]], now: datetime) -> None:
@@ -157,12 +157,12 @@ class CartStore:
             carts = await self._locked_many(tx, list(units))
             changes = [(before, taken_out(before, units[before.cart_id])) for before in carts]
             if changed := [(before, after) for before, after in changes if before != after]:
-                await _write(tx, changed, now)
+                _write(tx, changed, now)
 
     async def _locked_many(self, tx: Connection, cart_ids: Sequence[str]) -> list[Cart]:
-        rows = await (await tx.execute(_LOCK_MANY, [cart_ids])).fetchall()
-        items = {group[0]["cart_id"]: group for group in _grouped(await (await tx.execute(_ITEMS, [cart_ids])).fetchall())}
-        return [_cart_of(row, items.get(row["cart_id"], ())) for row in rows]
+        locked, held = await tx.execute_all((_LOCK_MANY, [cart_ids]), (_ITEMS, [cart_ids]))
+        items = {group[0]["cart_id"]: group for group in _grouped(await held.fetchall())}
+        return [_cart_of(row, items.get(row["cart_id"], ())) for row in await locked.fetchall()]
 
     async def _locked(self, tx: Connection, user_id: str, cart_id: str, now: datetime) -> Cart:
         wanted = _wanted(user_id, cart_id)
@@ -173,7 +173,7 @@ class CartStore:
             made = uuid7()
             # Who comes second waits here for the first one's cart, and then uses it.
             if (await tx.execute(_ACTIVATE_FIRST, [user_id, made])).rowcount:
-                await tx.execute(_INSERT, [made, user_id, now, now])
+                tx.defer(_INSERT, [made, user_id, now, now])
             row = await (await tx.execute(_LOCK, wanted)).fetchone()
             assert row is not None, "an active cart exists"
         # A statement of its own: one that waited for the lock would still see the items as they were before.
@@ -207,11 +207,11 @@ def _cart_of(row: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> Cart
     )
 
 
-async def _write(tx: Connection, changes: Sequence[tuple[Cart, Cart]], now: datetime) -> None:
+def _write(tx: Connection, changes: Sequence[tuple[Cart, Cart]], now: datetime) -> None:
     """Brings the rows of locked carts from what they were to what they are now, in one statement."""
     put = [(after.cart_id, item) for before, after in changes for item in after.items if item not in before.items]
     gone = [(after.cart_id, sku) for before, after in changes for sku in set(before.skus) - set(after.skus)]
-    await tx.execute(
+    tx.defer(
         _WRITE,
         {
             "now": now,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from psycopg.errors import UniqueViolation
+
 from services.inventory.model import Allocation, Command, Outcome, Reservation, Reserve, State
 from services.inventory.rows import append_entries, lock_balances, recordset, write_balances
 from services.inventory.stockroom import Changes, Hold, Stockroom
@@ -28,8 +30,10 @@ _OPEN = """
 INSERT INTO reservations (order_id, state, expires_at, fingerprint, allocations)
 SELECT * FROM json_to_recordset(%s::json)
   AS new (order_id uuid, state text, expires_at timestamptz, fingerprint bytea, allocations jsonb)
-ORDER BY order_id ON CONFLICT DO NOTHING
+ORDER BY order_id
 """
+
+_ONE_AN_ORDER = "reservations_pkey"
 
 _MOVE = """
 UPDATE reservations SET state = new.state, expires_at = new.expires_at, allocations = new.allocations
@@ -51,10 +55,6 @@ WHERE holds.sku = ended.sku AND holds.expires_at = ended.expires_at
 """
 
 _DUE = "SELECT DISTINCT sku FROM (SELECT sku FROM holds WHERE expires_at <= now() ORDER BY expires_at LIMIT %s) AS due"
-
-
-class RivalOpened(Exception):
-    """Another process has opened a reservation of an order that this batch found to be new."""
 
 
 class ReservationStore:
@@ -89,8 +89,10 @@ class ReservationStore:
         while True:
             try:
                 outcomes, skus = await self._database.run(lambda tx: _decide(tx, commands))
-            except RivalOpened:
-                # The rival's row is there now, so every round meets fewer new orders.
+            except UniqueViolation as error:
+                if error.diag.constraint_name != _ONE_AN_ORDER:
+                    raise
+                # A rival has opened the reservation of an order that was new here. It is found now: every round meets fewer new orders.
                 continue
             self._on_change(skus)
             return outcomes
@@ -113,25 +115,23 @@ async def _decide(tx: Connection, commands: Sequence[Command]) -> tuple[list[Out
     at, balances = await lock_balances(tx, skus)
     room = Stockroom(at, balances, stored)
     outcomes = [room.decide(command) for command in commands]
-    await _write(tx, room.changes())
+    _write(tx, room.changes())
     return outcomes, skus
 
 
-async def _write(tx: Connection, changes: Changes) -> None:
-    """Writes all of it in one round trip."""
-    async with tx.pipeline():
-        await write_balances(tx, changes.balances)
-        if changes.moved:
-            await tx.execute(_MOVE, [recordset([_row(of) for of in changes.moved])])
-        if changes.holds_ended:
-            await tx.execute(_END_HOLDS, [recordset([_hold(of) for of in changes.holds_ended])])
-        if changes.holds_made:
-            await tx.execute(_MAKE_HOLDS, [recordset([_hold(of) for of in changes.holds_made])])
-        await append_entries(tx, changes.entries)
-        # Last of all: what may wait for a rival here makes nobody wait whom the rival waits for.
-        opened = await tx.execute(_OPEN, [recordset([_row(of) for of in changes.opened])]) if changes.opened else None
-    if opened is not None and opened.rowcount != len(changes.opened):
-        raise RivalOpened
+def _write(tx: Connection, changes: Changes) -> None:
+    """Writes all of it with the COMMIT."""
+    write_balances(tx, changes.balances)
+    if changes.moved:
+        tx.defer(_MOVE, [recordset([_row(of) for of in changes.moved])])
+    if changes.holds_ended:
+        tx.defer(_END_HOLDS, [recordset([_hold(of) for of in changes.holds_ended])])
+    if changes.holds_made:
+        tx.defer(_MAKE_HOLDS, [recordset([_hold(of) for of in changes.holds_made])])
+    append_entries(tx, changes.entries)
+    # Last of all: what may wait for a rival here makes nobody wait whom the rival waits for.
+    if changes.opened:
+        tx.defer(_OPEN, [recordset([_row(of) for of in changes.opened])])
 
 
 def _row(of: Reservation) -> dict[str, Any]:

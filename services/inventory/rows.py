@@ -72,22 +72,22 @@ async def lock_balances(tx: Connection, skus: Collection[str]) -> tuple[datetime
     return folded[0]["at"], list(balances.values())
 
 
-async def open_balances(tx: Connection, keys: Iterable[tuple[str, str]]) -> None:
+def open_balances(tx: Connection, keys: Iterable[tuple[str, str]]) -> None:
     """Makes sure that there is a row for each SKU and warehouse, to be locked next."""
     wanted = [{"sku": sku, "warehouse_id": warehouse_id} for sku, warehouse_id in keys]
-    await tx.execute(_OPEN_BALANCES, [recordset(wanted)])
+    tx.defer(_OPEN_BALANCES, [recordset(wanted)])
 
 
-async def write_balances(tx: Connection, balances: Sequence[Balance]) -> None:
+def write_balances(tx: Connection, balances: Sequence[Balance]) -> None:
     """Writes locked balances as they are now."""
     if balances:
-        await tx.execute(_WRITE_BALANCES, [recordset(balances)])
+        tx.defer(_WRITE_BALANCES, [recordset(balances)])
 
 
-async def append_entries(tx: Connection, entries: Sequence[Entry]) -> None:
+def append_entries(tx: Connection, entries: Sequence[Entry]) -> None:
     """Writes movements into the ledger, in this order."""
     if entries:
-        await tx.execute(_APPEND_ENTRIES, [recordset(entries)])
+        tx.defer(_APPEND_ENTRIES, [recordset(entries)])
 
 
 def balance_of(row: dict[str, Any]) -> Balance:

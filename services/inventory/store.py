@@ -112,15 +112,15 @@ async def _book(tx: Connection, entries: Sequence[Entry], skus: Collection[str],
     if (answered := await once.answered(tx)) is not None:
         return answered
     keys = list(dict.fromkeys((entry.sku, entry.warehouse_id) for entry in entries))
-    await open_balances(tx, keys)
+    open_balances(tx, keys)
     _, locked = await lock_balances(tx, skus)
     balances = {balance.key: balance for balance in locked}
     for entry in entries:
         key = entry.sku, entry.warehouse_id
         balances[key] = booked(balances[key], entry.units)
     changed = [balances[key] for key in keys]
-    await write_balances(tx, changed)
-    await append_entries(tx, entries)
+    write_balances(tx, changed)
+    append_entries(tx, entries)
     return await once.answer(tx, changed)
 
 

@@ -14,13 +14,15 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import dict_row
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from services.kit.arrays import ArrayDumper
 from services.kit.errors import InvalidArgument, Unavailable
-from services.kit.statements import TracedCursor, is_traced, statement_span
+from services.kit.roundtrips import Connection, Result
+
+__all__ = ["Connection", "Database", "Result", "TextUnstorable", "is_away", "session_url"]
 
 T = TypeVar("T")
 
@@ -40,13 +42,6 @@ class TextUnstorable(InvalidArgument):
     reason = "VALIDATION_FAILED"
 
 
-class Connection(psycopg.AsyncConnection[DictRow]):
-    """A connection of a Database."""
-
-    has_outbox_rows: bool = False
-    """Set by outbox.append, so that the commit wakes the relay."""
-
-
 class Database:
     """Connections are opened on demand and closed after a minute without use.
 
@@ -63,7 +58,7 @@ class Database:
         self._pool = AsyncConnectionPool(
             session_url(url),
             connection_class=Connection,
-            kwargs={"row_factory": dict_row, "cursor_factory": TracedCursor, "autocommit": True},
+            kwargs={"row_factory": dict_row, "autocommit": True},
             min_size=0,
             max_size=max_connections,
             open=False,
@@ -88,15 +83,14 @@ class Database:
         When the connection is lost while committing, Unavailable is raised and the outcome is unknown: look it up by key.
         """
         async with self.connection() as connection:
-            committing = None
+            connection.has_outbox_rows = False
+            connection.begin()
             try:
-                async with connection.transaction():
-                    connection.has_outbox_rows = False
-                    yield connection
-                    committing = statement_span(connection, "COMMIT") if is_traced() else None
-            finally:
-                if committing:
-                    committing.end()
+                yield connection
+                await connection.commit()
+            except BaseException:
+                await connection.rollback()
+                raise
             if connection.has_outbox_rows:
                 self.outbox_committed.set()
 

@@ -63,12 +63,12 @@ async def keep_days(database: Database, now: datetime) -> None:
             await _add(database, day)
     for partition in sorted(name for name in existing if name < oldest):
         async with database.transaction() as tx:
-            await tx.execute(sql.SQL(_DROP_DAY).format(partition=sql.Identifier(partition)))
+            await tx.script(sql.SQL(_DROP_DAY).format(partition=sql.Identifier(partition)))
 
 
 async def _add(database: Database, day: date) -> None:
     async with database.transaction() as tx:
-        await tx.execute(
+        await tx.script(
             sql.SQL(_ADD_DAY).format(
                 partition=sql.Identifier(_partition_of(day)),
                 first=sql.Literal(_first_id_of(day)),

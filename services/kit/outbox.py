@@ -61,14 +61,14 @@ def event(*, topic: str, key: str, subject: str, aggregate_version: int, message
     )
 
 
-async def append(tx: Connection, events: Sequence[Event]) -> None:
-    """Keeps events for the relay, in one statement.
+def append(tx: Connection, events: Sequence[Event]) -> None:
+    """Keeps events for the relay, in one statement that goes with the next one or the COMMIT.
 
     Lock the aggregate's row before: then events of one aggregate are published in the order of its changes.
     """
     if not events:
         return
-    await tx.execute(_APPEND, [orjson.dumps(events, default=_base64).decode()])
+    tx.defer(_APPEND, [orjson.dumps(events, default=_base64).decode()])
     tx.has_outbox_rows = True
 
 

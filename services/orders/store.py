@@ -149,9 +149,8 @@ class OrderStore:
                 orders[change.order_id] = outcome
                 events += change.context.run(self._announce, outcome)
         if changed := [(stored[of.order_id], of) for of in orders.values() if of is not stored[of.order_id]]:
-            async with tx.pipeline():
-                await _write(tx, changed)
-                await outbox.append(tx, events)
+            _write(tx, changed)
+            outbox.append(tx, events)
         return outcomes
 
 
@@ -173,11 +172,11 @@ def _decided(change: _Change, order: Order | None, at: datetime) -> Order | Doma
         return refused
 
 
-async def _write(tx: Connection, changed: Sequence[tuple[Order, Order]]) -> None:
+def _write(tx: Connection, changed: Sequence[tuple[Order, Order]]) -> None:
     new = [after for before, after in changed if after.content is not None and before.content is None]
     if new:
-        await tx.execute(_KEEP_CONTENTS, _columns([(_bucket(of.order_id), of.order_id, json_of(of.content)) for of in new]))
-    await tx.execute(_WRITE, _columns([_row(after) for _, after in changed]))
+        tx.defer(_KEEP_CONTENTS, _columns([(_bucket(of.order_id), of.order_id, json_of(of.content)) for of in new]))
+    tx.defer(_WRITE, _columns([_row(after) for _, after in changed]))
 
 
 def _row(of: Order) -> tuple[Any, ...]:

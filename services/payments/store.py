@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from psycopg.errors import UniqueViolation
+
 from services.kit import outbox
 from services.kit.batching import Coalescer
 from services.kit.clock import Clock
@@ -25,7 +27,7 @@ _OPEN = f"""
 INSERT INTO payments ({_COLUMNS})
 SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[],
                      %s::timestamptz[], %s::timestamptz[]) AS new ({_COLUMNS})
-ORDER BY order_id ON CONFLICT (order_id) DO NOTHING
+ORDER BY order_id
 """
 
 _MOVE = """
@@ -35,8 +37,7 @@ WHERE payments.order_id = new.order_id
 """
 
 
-class RivalOpened(Exception):
-    """Another process has opened the payment of an order that this batch found to be new."""
+_ONE_AN_ORDER = "payments_pkey"
 
 
 class PaymentStore:
@@ -79,8 +80,10 @@ class PaymentStore:
         while True:
             try:
                 return await self._database.run(lambda tx: _decide(tx, commands, self._clock()))
-            except RivalOpened:
-                # The rival's row is there now, so every round meets fewer new orders.
+            except UniqueViolation as error:
+                if error.diag.constraint_name != _ONE_AN_ORDER:
+                    raise
+                # A rival has opened the payment of an order that was new here. It is found now: every round meets fewer new orders.
                 continue
 
 
@@ -95,19 +98,19 @@ async def _decide(tx: Connection, commands: Sequence[Command], at: datetime) -> 
         if isinstance(outcome, Payment) and outcome is not before:
             payments[command.order_id] = outcome
             changes.append(outcome)
-    await _write(tx, stored, payments, changes)
+    _write(tx, stored, payments, changes)
     return outcomes
 
 
-async def _write(tx: Connection, stored: dict[str, Payment], payments: dict[str, Payment], changes: Sequence[Payment]) -> None:
+def _write(tx: Connection, stored: dict[str, Payment], payments: dict[str, Payment], changes: Sequence[Payment]) -> None:
     changed = sorted({payment.order_id for payment in changes})
     opened = [_row(payments[order_id]) for order_id in changed if order_id not in stored]
     moved = [payments[order_id] for order_id in changed if order_id in stored]
-    if opened and (await tx.execute(_OPEN, _columns(opened))).rowcount != len(opened):
-        raise RivalOpened
+    if opened:
+        tx.defer(_OPEN, _columns(opened))
     if moved:
-        await tx.execute(_MOVE, _columns([(of.order_id, of.state, of.version, of.updated_at) for of in moved]))
-    await outbox.append(tx, [told(payment) for payment in changes])
+        tx.defer(_MOVE, _columns([(of.order_id, of.state, of.version, of.updated_at) for of in moved]))
+    outbox.append(tx, [told(payment) for payment in changes])
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import structlog
-from psycopg.rows import tuple_row
 
 from services.kit.database import Database
 from services.kit.events.attempt import attempt, is_away, is_cancelled
@@ -89,6 +88,5 @@ class BroadcastReader:
         self.wake()
 
     async def _rows(self, statement: str, values: Any) -> list[tuple[Any, ...]]:
-        async with self._database.connection() as connection, connection.cursor(row_factory=tuple_row, binary=True) as cursor:
-            await cursor.execute(statement.encode(), values)
-            return await cursor.fetchall()
+        async with self._database.connection() as connection:
+            return (await connection.execute(statement.encode(), values)).tuples()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from psycopg.rows import tuple_row
-
 from services.kit.database import Connection, Database
 from services.kit.events.log import GROUPS, notify
 from services.kit.events.port import REPLAY_AGE, Backlog, DeadLetter, ReplayTooOld
@@ -61,9 +59,8 @@ class DeadLetters:
         return [Backlog(*row) for row in await self._rows(_DEPTH, {"group": group})]
 
     async def _rows(self, statement: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        async with self._database.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(statement.encode(), values)
-            return await cursor.fetchall()
+        async with self._database.connection() as connection:
+            return (await connection.execute(statement.encode(), values)).tuples()
 
 
 async def _refuse_old(tx: Connection, values: Mapping[str, object]) -> None:

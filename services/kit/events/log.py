@@ -5,8 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
-from psycopg.rows import tuple_row
-
 from services.kit.database import Connection, Database
 from services.kit.events.port import Event, Topic, TopicChanged, UndeclaredTopic
 
@@ -107,9 +105,9 @@ class Log:
         return ids[partition_of(key, len(ids))]
 
     async def _look_up(self, topic: str) -> list[int]:
-        async with self._database.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute("SELECT id FROM partitions WHERE topic = %s ORDER BY number", (topic,))
-            ids = [row[0] for row in await cursor.fetchall()]
+        async with self._database.connection() as connection:
+            found = await connection.execute("SELECT id FROM partitions WHERE topic = %s ORDER BY number", (topic,))
+            ids = [row[0] for row in found.tuples()]
         if not ids:
             raise UndeclaredTopic(f"nobody declared the topic {topic}")
         self._partition_ids[topic] = ids

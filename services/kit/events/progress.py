@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from psycopg.rows import tuple_row
-
 from services.kit.database import Database
 from services.kit.events.port import Event
 
@@ -155,9 +153,8 @@ class Progress:
                 await tx.execute(_FAIL_AGAIN, {**self._who, **values})
 
     async def _rows(self, statement: str, size: int) -> list[tuple[Any, ...]]:
-        async with self._database.connection() as connection, connection.cursor(row_factory=tuple_row, binary=True) as cursor:
-            await cursor.execute(statement.encode(), {**self._who, "size": size})
-            return await cursor.fetchall()
+        async with self._database.connection() as connection:
+            return (await connection.execute(statement.encode(), {**self._who, "size": size})).tuples()
 
 
 def _terms(retries: Sequence[Retry]) -> dict[str, object]:

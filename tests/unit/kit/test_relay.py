@@ -67,7 +67,7 @@ def event(key: str) -> Event:
 async def commit(database: Database, *keys: str) -> list[Event]:
     events = [event(key) for key in keys]
     async with database.transaction() as tx:
-        await outbox.append(tx, events)
+        outbox.append(tx, events)
     return events
 
 
@@ -127,7 +127,7 @@ async def test_an_event_that_commits_late_is_published_though_later_ids_went_fir
     bus = Bus()
     relay, lease = Relay(database, bus.publish), await elect(database)
     async with database.transaction() as slow:
-        await outbox.append(slow, [event("slow")])
+        outbox.append(slow, [event("slow")])
         await commit(database, "fast")
         await relay.relay_batch(lease)
     await relay.relay_batch(lease)

@@ -274,7 +274,7 @@ async def test_a_committed_event_reaches_its_subscriber_and_timers_run(settings:
         async with databases[0].transaction() as tx:
             message = pb.EchoEvent(answered=pb.EchoResponse(text="hello"))
             sent = outbox.event(topic="echoes", key="k", subject="s", aggregate_version=1, message=message)
-            await outbox.append(tx, [sent])
+            outbox.append(tx, [sent])
         arrived = await received.get()
         await ticked.wait()
 

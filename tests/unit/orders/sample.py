@@ -64,7 +64,7 @@ async def rows(database: Database, statement: str, *values: object) -> list[tupl
     """What a statement finds, row by row."""
     async with database.connection() as connection:
         cursor = await connection.execute(statement, values)  # type: ignore[arg-type]
-        return [tuple(row.values()) for row in await cursor.fetchall()] if cursor.description else []
+        return [tuple(row.values()) for row in await cursor.fetchall()]
 
 
 async def until_waiting(database: Database) -> None:
