@@ -76,7 +76,7 @@ class CatalogServicer(catalog_service_pb2_grpc.CatalogServiceServicer):
 
     async def BatchGetProducts(self, request: pb.BatchGetProductsRequest, context: Any) -> pb.BatchGetProductsResponse:
         fields = model.readable(request.read_mask.paths) - _PRICE_FIELDS
-        products = await self._products.products(request.product_ids, request.skus, fields)
+        products = await self._products.lookup.products(request.product_ids, request.skus, fields)
         return pb.BatchGetProductsResponse(products=[wire.to_proto(product, fields) for product in products])
 
     async def CreateProduct(self, request: pb.CreateProductRequest, context: Any) -> pb.CreateProductResponse:

@@ -21,6 +21,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from services.catalog.admission import Admission, admit, taken_by_another
 from services.catalog.categories import CategoryStore, reachable
 from services.catalog.documents import Document, from_document, new_document, projection, to_document
+from services.catalog.lookup import ProductLookup
 from services.catalog.model import (
     EtagMismatch,
     Product,
@@ -62,6 +63,7 @@ class ProductStore:
         self._skus = database["skus"]
         self._answers = database["answers"]
         self._categories = categories
+        self.lookup = ProductLookup(self._products)
         self._clock = clock
 
     async def prepare(self) -> None:
@@ -80,19 +82,6 @@ class ProductStore:
         if document is None:
             raise _no_product(product_id)
         return from_document(document)
-
-    async def products(self, product_ids: Sequence[str], skus: Sequence[str], fields: Collection[str]) -> list[Product]:
-        """The products that have these ids or one of these SKUs, each once, as far as the fields (of model.READABLE) go."""
-        ways: list[Document] = []
-        if product_ids:
-            ways.append({"_id": {"$in": list(product_ids)}})
-        if skus:
-            ways.append({"variants.sku": {"$in": list(skus)}})
-        if not ways:
-            return []
-        wanted = ways[0] if len(ways) == 1 else {"$or": ways}
-        with reachable():
-            return [from_document(document) async for document in self._products.find(wanted, projection(fields))]
 
     async def section(self, section: Section, fields: Collection[str]) -> AsyncGenerator[Product, None]:
         """Products by id, as far as the fields go; read as they are asked for."""

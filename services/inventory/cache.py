@@ -2,7 +2,7 @@
 
 The cache serves CheckStock and nothing that decides. After a commit the SKUs it changed are read again and written, off the request's
 path and many at once; a write that is lost leaves the old number until the next change or the end of its minute. The number can be
-wrong in two ways, both bounded: too large for the milliseconds between a commit and its write, and too small from the expiry of a
+wrong in two ways, both bounded: too large for up to a tenth of a second between a commit and its write, and too small from the expiry of a
 reservation until the sweeper folds it (seconds). So "enough" is believed and "not enough" is asked of PostgreSQL.
 """
 
@@ -18,11 +18,12 @@ from redis.exceptions import RedisError
 
 from services.inventory.store import Level
 from services.kit.errors import Unavailable
+from services.kit.pacing import Pace
 
 _KEPT_SECONDS = 60
 _READ_SECONDS = 0.2
 _AWAY_SECONDS = 1.0
-_GATHER_SECONDS = 0.01
+_TURN_SECONDS = 0.1
 _WRITTEN_AT_ONCE = 500
 _MOST_WAITING = 20_000
 
@@ -47,6 +48,7 @@ class StockCache:
         self._load = load
         self._changed: dict[str, None] = {}
         self._wake = asyncio.Event()
+        self._pace = Pace(_TURN_SECONDS)
         self._away_until = 0.0
 
     def changed(self, skus: Collection[str]) -> None:
@@ -71,7 +73,7 @@ class StockCache:
         """Runs until cancelled: writes what has changed."""
         while True:
             await self._wake.wait()
-            await asyncio.sleep(_GATHER_SECONDS)
+            await self._pace.turn()
             try:
                 await self.write_changed()
             except (RedisError, Unavailable):

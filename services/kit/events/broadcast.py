@@ -15,7 +15,7 @@ from services.kit.events.progress import EVENT_COLUMNS, event_of
 from services.kit.pacing import Pace
 
 _PAUSE_SECONDS = 0.25
-_TURN_SECONDS = 0.1
+_TURN_SECONDS = 0.25
 
 _HEADS = "SELECT id, head FROM partitions WHERE topic = %s"
 # A partition without a position was declared after the reader began: it is read from its first event.

@@ -96,7 +96,7 @@ async def test_an_unknown_product_is_not_found(stores: Stores) -> None:
 async def test_products_are_found_by_id_and_by_sku_each_once(stores: Stores) -> None:
     await stores.products.put([a_product("p", "p-1", "p-2"), a_product("q", "q-1"), a_product("r")])
 
-    found = await stores.products.products(["p", "nope"], ["p-1", "p-2", "q-1", "nope\0"], {"title", "variants.sku"})
+    found = await stores.products.lookup.products(["p", "nope"], ["p-1", "p-2", "q-1", "nope\0"], {"title", "variants.sku"})
 
     assert sorted(product.product_id for product in found) == ["p", "q"]
 
@@ -104,13 +104,13 @@ async def test_products_are_found_by_id_and_by_sku_each_once(stores: Stores) -> 
 async def test_only_the_named_fields_are_read(stores: Stores) -> None:
     await stores.products.put([a_product("p", "p-1", path=("Toys", "Screens"))])
 
-    [found] = await stores.products.products(["p"], [], {"category_id", "variants.sku", "state"})
+    [found] = await stores.products.lookup.products(["p"], [], {"category_id", "variants.sku", "state"})
 
     assert found == Product("p", category_id="toys.screens", variants=(Variant("p-1"),), state=State.ACTIVE)
 
 
 async def test_asking_for_nothing_finds_nothing(stores: Stores) -> None:
-    assert await stores.products.products([], [], READABLE) == []
+    assert await stores.products.lookup.products([], [], READABLE) == []
 
 
 async def test_a_taken_product_id_is_refused_and_changes_nothing(stores: Stores) -> None:
@@ -180,7 +180,7 @@ async def test_rivals_for_one_sku_leave_one_owner(stores: Stores) -> None:
     )
 
     assert sorted(type(result).__name__ for result in results) == ["ProductExists"] * 3 + ["bytes"]
-    assert len(await stores.products.products([f"p{i}" for i in range(4)], [], {"title"})) == 1
+    assert len(await stores.products.lookup.products([f"p{i}" for i in range(4)], [], {"title"})) == 1
 
 
 async def test_a_change_is_stored_with_its_version(stores: Stores) -> None:
@@ -297,7 +297,7 @@ async def test_every_read_follows_an_index_in_its_order(stores: Stores) -> None:
         Section(list(State)),
     ):
         await stores.ids(section)
-    await stores.products.products(["p1"], ["p2"], {"title"})
+    await stores.products.lookup.products(["p1"], ["p2"], {"title"})
     await stores.categories.categories("toys", "", 10)
     await stores.categories.categories(None, "", 10)
 
@@ -331,3 +331,36 @@ async def test_a_database_that_is_away_is_unavailable(unused_tcp_port: int) -> N
             await Stores(away, "x").products.product("p")
     finally:
         await away.close()
+
+
+async def test_callers_at_the_same_time_get_what_each_asked_for(stores: Stores) -> None:
+    await stores.products.put([a_product("p", "p-1"), a_product("q", "q-1"), a_product("r", "r-1")])
+    ask = stores.products.lookup.products
+
+    found = await asyncio.gather(
+        ask(["p"], [], {"title"}), ask([], ["q-1", "p-1"], {"title"}), ask(["r"], [], {"state"}), ask(["nope"], [], {"title"})
+    )
+
+    assert [sorted(product.product_id for product in each) for each in found] == [["p"], ["p", "q"], ["r"], []]
+
+
+async def test_callers_at_the_same_time_cost_one_question(stores: Stores) -> None:
+    await stores.products.put([a_product(f"p{place}") for place in range(20)])
+    await stores.database.command("profile", 2)
+
+    await asyncio.gather(*(stores.products.lookup.products([f"p{place}"], [], {"title"}) for place in range(20)))
+
+    await stores.database.command("profile", 0)
+    assert len(await stores.database["system.profile"].find({"op": "query"}).to_list()) == 1
+
+
+async def test_a_question_sees_what_was_written_before_it(stores: Stores) -> None:
+    await stores.products.put([a_product("p")])
+    early = asyncio.create_task(stores.products.lookup.products(["p"], [], {"state"}))
+    await asyncio.sleep(0)
+    await stores.products.change("p", lambda before: replace(before, state=State.ARCHIVED))
+
+    [late] = await stores.products.lookup.products(["p"], [], {"state"})
+
+    await early
+    assert late.state is State.ARCHIVED
