@@ -181,7 +181,7 @@ def test_progress_tells_the_lines_read_now_and_then_and_at_the_end(tmp_path: Pat
         ("products.xlsx", b"", "neither"),
         ("products.csv", b"a,b\n1,2\n", "lacks the column category_path, product_id, title"),
         ("products.csv.gz", b"not packed", "cannot be read"),
-        ("products.jsonl.gz", gzip.compress(b"{}\n" * 9)[:-9], "damaged"),
+        ("products.jsonl.gz", gzip.compress(b"{}\n" * 9, mtime=0)[:-9], "damaged"),
         ("missing.jsonl", None, "cannot be read: No such file"),
     ],
 )
