@@ -1,4 +1,4 @@
-"""Real servers for tests: each starts once a session, on the first test that wants it, and dies with pytest."""
+"""Real servers for tests: each starts once a worker, on the first test that wants it, and dies with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools.servers.mongo import Mongo
 from tools.servers.postgres import Postgres
 from tools.servers.redis import Redis
 
-pytest_plugins = ["tests.shop_fixtures"]
+pytest_plugins = ["tests.shop_fixtures", "tests.spread"]
 
 
 class TestPostgres:
