@@ -15,7 +15,7 @@ import httpx
 
 from tests.invariants import Servers, violations
 from tools import ROOT
-from tools.home import Home
+from tools.home import Home, ProcessState
 from tools.processes import Identity
 from tools.servers import free_port
 from tools.servers.postgres import Postgres
@@ -49,6 +49,12 @@ class Shell:
 
     def processes(self) -> dict[str, dict]:
         return {process["name"]: process for process in json.loads(self.run("status", "--json").stdout)}
+
+    def process(self, name: str) -> ProcessState:
+        """As its supervisor sees it: cheaper to ask again and again than `status`."""
+        state = self.home.read_state()
+        assert state is not None
+        return next(process for process in state.processes if process.name == name)
 
     def identities(self) -> list[Identity]:
         """Everything that runs, the supervisor included."""
