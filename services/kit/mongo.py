@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from opentelemetry import trace
@@ -68,6 +69,9 @@ class _Spans(CommandListener):
         )
         if isinstance(running, tracing.Span):
             self._running[event.request_id] = running
+            # A command whose task is cancelled is reported by nobody.
+            if task := asyncio.current_task():
+                task.add_done_callback(lambda task: self._give_up(event.request_id))
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         if running := self._running.pop(event.request_id, None):
@@ -78,6 +82,11 @@ class _Spans(CommandListener):
     def failed(self, event: CommandFailedEvent) -> None:
         if running := self._running.pop(event.request_id, None):
             _fail(running, str(event.failure.get("codeName") or event.failure.get("code") or "connection lost"))
+            running.end()
+
+    def _give_up(self, request_id: int) -> None:
+        if running := self._running.pop(request_id, None):
+            _fail(running, "cancelled")
             running.end()
 
 

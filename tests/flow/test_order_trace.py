@@ -137,7 +137,7 @@ def test_the_rankings_projection_is_written_in_redis(trace: Trace):
     systems = {span.attributes["db.system.name"] for span in trace.linked if "db.system.name" in span.attributes}
 
     assert any(name.endswith(("rank apply", "rank install")) for name in written)
-    assert systems == {"postgresql", "redis"}
+    assert systems == {"mongodb", "postgresql", "redis"}
 
 
 @pytest.mark.parametrize(

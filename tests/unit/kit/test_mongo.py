@@ -82,14 +82,20 @@ async def test_a_failed_command_is_told_by_its_codes_name(products: AsyncCollect
 
 async def test_a_cancelled_command_ends_its_span(products: AsyncCollection[dict[str, Any]]):
     with recorded() as spans:
+        await products.insert_one({"_id": 1})
         with tracing.span("outer"):
-            slow = asyncio.create_task(products.find_one({"$where": "sleep(300) || true"}))
-            await products.insert_one({"_id": 1})
-            await asyncio.sleep(0.1)
+            slow = asyncio.create_task(products.find_one({"$where": "sleep(10000) || true"}))
+            while not await _is_at_work(products):
+                await asyncio.sleep(0)
             slow.cancel()
             await asyncio.wait([slow])
 
         assert spans.named("find products").end_time is not None
+
+
+async def _is_at_work(products: AsyncCollection[dict[str, Any]]) -> bool:
+    running = await products.database.client.admin.command({"currentOp": 1, "command.find": products.name})
+    return bool(running["inprog"])
 
 
 async def test_no_server_fails_after_two_seconds():
