@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import grpc
 from grpc.aio import AioRpcError, Channel
-from opentelemetry import trace
 
 from services.kit.auth import claims_of
 from services.kit.rpc.calls import CALLER, TRACEPARENT, USER, find
@@ -119,15 +118,15 @@ class _Outgoing:
         self._callee = callee
         self._speaks_for_users = speaks_for_users
 
-    def span(self) -> trace.Span:
+    def span(self) -> tracing.AnySpan:
         return client_span(self._path, callee=self._callee)
 
-    def metadata(self, span: trace.Span, given: Metadata) -> tuple[tuple[str, str | bytes], ...]:
+    def metadata(self, span: tracing.AnySpan, given: Metadata) -> tuple[tuple[str, str | bytes], ...]:
         metadata: list[tuple[str, str | bytes]] = [self._identity]
         call = find()
         if call and self._speaks_for_users and call.principal.kind != "service":
             metadata.append((USER, claims_of(call.principal)))
-        if traceparent := tracing.traceparent_of(span.get_span_context()):
+        if traceparent := span.traceparent:
             metadata.append((TRACEPARENT, traceparent))
         return (*metadata, *(given or ()))
 
@@ -180,7 +179,7 @@ class _Stream:
 class _UnaryCall(grpc.aio.UnaryUnaryCall[Any, Any]):
     """A call with a span around it, sent again while nobody is there to answer."""
 
-    def __init__(self, call: Any, send_again: Callable[[], Any], span: trace.Span, attempts: int) -> None:
+    def __init__(self, call: Any, send_again: Callable[[], Any], span: tracing.AnySpan, attempts: int) -> None:
         self._call = call
         self._send_again = send_again
         self._span = span
@@ -248,10 +247,10 @@ class _UnaryCall(grpc.aio.UnaryUnaryCall[Any, Any]):
         await self._call.wait_for_connection()
 
 
-def _end_soon(span: trace.Span, call: Any) -> None:
+def _end_soon(span: tracing.AnySpan, call: Any) -> None:
     asyncio.get_running_loop().create_task(_end(span, call))
 
 
-async def _end(span: trace.Span, call: Any) -> None:
+async def _end(span: tracing.AnySpan, call: Any) -> None:
     finish(span, (await call.code()).name)
     span.end()
