@@ -77,6 +77,11 @@ def claims_of(principal: Principal) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(claims)).rstrip(b"=").decode()
 
 
+@lru_cache(maxsize=64)
+def _service(name: str) -> Principal:
+    return Principal("service", name)
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError
@@ -165,7 +170,7 @@ class Policy:
             return principal_from_claims(claims)
         if caller == EDGE:
             return ANONYMOUS
-        return Principal("service", caller)
+        return _service(caller)
 
     def _grant(self, name: str, entry: Mapping[str, Any]) -> Grant:
         if unknown := entry.keys() - {"callers", "roles", "timeout", "external", "rare"}:

@@ -232,6 +232,13 @@ async def test_metadata_go_both_ways(echo: Served):
     assert (dict(await call.initial_metadata())["x-first"], dict(await call.trailing_metadata())["x-last-bin"]) == ("text", b"\x00\xff")
 
 
+async def test_an_answer_can_be_awaited_again(echo: Served):
+    call = echo.stub().Echo(pb.EchoRequest(text="once"))
+    first, again = await call, await call
+
+    assert (first.text, again.text, await call.code(), len(echo.service.requests)) == ("once", "once", grpc.StatusCode.OK, 1)
+
+
 async def test_a_domain_error_arrives_with_its_details(echo: Served):
     async def refuse(request: Any, context: Any) -> Any:
         raise InvalidArgument("bad page", violations=[("page_size", "is negative")], retry_after=timedelta(seconds=2), page_size="-1")

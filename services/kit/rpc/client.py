@@ -6,21 +6,19 @@ The calling service's identity, the user it works for, the rest of its own deadl
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
 import grpc
-from grpc.aio import AioRpcError, Channel
-from opentelemetry import trace
+from grpc.aio import Channel
 
 from services.kit.auth import claims_of
-from services.kit.rpc.calls import CALLER, TRACEPARENT, USER, find
+from services.kit.rpc.calls import CALLER, TRACEPARENT, USER, Call, find
+from services.kit.rpc.client_calls import RepeatedCall, TracedCall
 from services.kit.rpc.methods import facts_of
 from services.kit.rpc.server import SOCKET_OPTIONS
-from services.kit.rpc.status import reason_of
 from services.kit.telemetry import tracing
 from services.kit.telemetry.calls import client_span, finish
 
@@ -28,7 +26,6 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 """For a call with one response, when neither the caller nor the call it answers has a deadline."""
 
 _ATTEMPTS = 3
-_FIRST_PAUSE_SECONDS = 0.05
 _CHANNEL_OPTIONS = (
     *SOCKET_OPTIONS,
     # Retries are ours: only of methods that are declared repeatable.
@@ -115,29 +112,30 @@ class _Outgoing:
 
     def __init__(self, path: str, caller: str, callee: str, speaks_for_users: bool) -> None:
         self._path = path
-        self._identity = (CALLER, caller)
+        self._identity: tuple[tuple[str, str | bytes], ...] = ((CALLER, caller),)
         self._callee = callee
         self._speaks_for_users = speaks_for_users
 
-    def span(self) -> trace.Span:
-        return client_span(self._path, callee=self._callee)
+    def begin(self, timeout: float | None, default: T, given: Metadata) -> tuple[tracing.AnySpan, float | T, Metadata]:
+        """A call's span, timeout and metadata.
 
-    def metadata(self, span: trace.Span, given: Metadata) -> tuple[tuple[str, str | bytes], ...]:
-        metadata: list[tuple[str, str | bytes]] = [self._identity]
-        call = find()
-        if call and self._speaks_for_users and call.principal.kind != "service":
-            metadata.append((USER, claims_of(call.principal)))
-        if traceparent := tracing.traceparent_of(span.get_span_context()):
-            metadata.append((TRACEPARENT, traceparent))
-        return (*metadata, *(given or ()))
+        Args:
+            timeout: what the caller gives; never more than what is left of the call that is being answered goes out.
+            default: the timeout when there is neither.
+            given: the caller's own metadata.
+        """
+        span, answered = client_span(self._path, callee=self._callee), find()
+        sent = self._metadata(span, answered)
+        seconds = default if timeout is None else timeout
+        if answered and (left := answered.remaining()) is not None:
+            seconds = left if timeout is None else min(left, timeout)
+        return span, seconds, (*sent, *given) if given else sent
 
-    def timeout(self, given: float | None, default: T) -> float | T:
-        """The given timeout, but never more than what is left of the call that is being answered."""
-        call = find()
-        left = call.remaining() if call else None
-        if left is None:
-            return default if given is None else given
-        return left if given is None else min(left, given)
+    def _metadata(self, span: tracing.AnySpan, answered: Call | None) -> tuple[tuple[str, str | bytes], ...]:
+        metadata = self._identity
+        if answered and self._speaks_for_users and answered.principal.kind != "service":
+            metadata = (*metadata, (USER, claims_of(answered.principal)))
+        return (*metadata, (TRACEPARENT, traceparent)) if (traceparent := span.traceparent) else metadata
 
 
 class _Unary:
@@ -147,19 +145,16 @@ class _Unary:
         self._attempts = attempts
 
     def __call__(self, request: Any, *, timeout: float | None = None, metadata: Metadata = None, **options: Any) -> Any:
-        span = self._outgoing.span()
-        seconds = self._outgoing.timeout(timeout, DEFAULT_TIMEOUT_SECONDS)
-        sent = self._outgoing.metadata(span, metadata)
-
+        span, seconds, sent = self._outgoing.begin(timeout, DEFAULT_TIMEOUT_SECONDS, metadata)
         call = self._send(request, timeout=seconds, metadata=sent, **options)
-        if self._attempts == 1 and not span.is_recording():
-            return call
-        deadline = time.monotonic() + seconds
+        if self._attempts > 1:
+            deadline = time.monotonic() + seconds
 
-        def send_again() -> Any:
-            return self._send(request, timeout=max(0.0, deadline - time.monotonic()), metadata=sent, **options)
+            def send_again() -> Any:
+                return self._send(request, timeout=max(0.0, deadline - time.monotonic()), metadata=sent, **options)
 
-        return _UnaryCall(call, send_again, span, self._attempts)
+            call = RepeatedCall(call, send_again, self._attempts)
+        return TracedCall(call, span) if span.is_recording() else call
 
 
 class _Stream:
@@ -169,89 +164,17 @@ class _Stream:
         self._default_timeout = default_timeout
 
     def __call__(self, request: Any = None, timeout: float | None = None, metadata: Metadata = None, **options: Any) -> Any:
-        span = self._outgoing.span()
-        seconds = self._outgoing.timeout(timeout, self._default_timeout)
-        call = self._send(request, timeout=seconds, metadata=self._outgoing.metadata(span, metadata), **options)
+        span, seconds, sent = self._outgoing.begin(timeout, self._default_timeout, metadata)
+        call = self._send(request, timeout=seconds, metadata=sent, **options)
         if span.is_recording():
             call.add_done_callback(partial(_end_soon, span))
         return call
 
 
-class _UnaryCall(grpc.aio.UnaryUnaryCall[Any, Any]):
-    """A call with a span around it, sent again while nobody is there to answer."""
-
-    def __init__(self, call: Any, send_again: Callable[[], Any], span: trace.Span, attempts: int) -> None:
-        self._call = call
-        self._send_again = send_again
-        self._span = span
-        self._attempts_left = attempts - 1
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self._result().__await__()
-
-    async def _result(self) -> Any:
-        try:
-            while True:
-                try:
-                    response = await self._call
-                except AioRpcError as error:
-                    if error.code() is not grpc.StatusCode.UNAVAILABLE or not self._attempts_left:
-                        raise
-                    await self._pause()
-                    self._call = self._send_again()
-                else:
-                    finish(self._span, "OK")
-                    return response
-        except AioRpcError as error:
-            finish(self._span, error.code().name, reason_of(error) or "")
-            raise
-        except asyncio.CancelledError:
-            finish(self._span, "CANCELLED")
-            raise
-        finally:
-            self._span.end()
-
-    async def _pause(self) -> None:
-        self._attempts_left -= 1
-        longest = _FIRST_PAUSE_SECONDS * 2 ** (_ATTEMPTS - 1 - self._attempts_left)
-        await asyncio.sleep(random.uniform(longest / 2, longest))
-
-    def cancel(self) -> bool:
-        self._attempts_left = 0
-        return self._call.cancel()
-
-    def cancelled(self) -> bool:
-        return self._call.cancelled()
-
-    def done(self) -> bool:
-        return self._call.done()
-
-    def time_remaining(self) -> float | None:
-        return self._call.time_remaining()
-
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._call.add_done_callback(callback)
-
-    async def initial_metadata(self) -> Any:
-        return await self._call.initial_metadata()
-
-    async def trailing_metadata(self) -> Any:
-        return await self._call.trailing_metadata()
-
-    async def code(self) -> grpc.StatusCode:
-        return await self._call.code()
-
-    async def details(self) -> str:
-        return await self._call.details()
-
-    async def wait_for_connection(self) -> None:
-        await self._call.wait_for_connection()
-
-
-def _end_soon(span: trace.Span, call: Any) -> None:
+def _end_soon(span: tracing.AnySpan, call: Any) -> None:
     asyncio.get_running_loop().create_task(_end(span, call))
 
 
-async def _end(span: trace.Span, call: Any) -> None:
+async def _end(span: tracing.AnySpan, call: Any) -> None:
     finish(span, (await call.code()).name)
     span.end()

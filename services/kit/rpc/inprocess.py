@@ -16,6 +16,7 @@ from grpc.aio import Channel
 from services.kit.rpc.exchange import Exchange, Serialize
 from services.kit.rpc.inprocess_call import InProcessCall
 from services.kit.rpc.inprocess_context import InProcessContext
+from services.kit.rpc.pipes import Pipe
 from services.kit.rpc.server import Registry
 
 Deserialize = Callable[[bytes], Any]
@@ -34,14 +35,23 @@ class InProcessServer:
         """A channel to every service of this process."""
         return InProcessChannel(self)
 
-    def begin(self, path: str, timeout: float | None, metadata: Metadata) -> Exchange:
-        """Starts a call; its request, or requests, are put in next."""
-        exchange = Exchange(path, self._registry.find(path), timeout, tuple(metadata or ()))
+    def begin(
+        self,
+        path: str,
+        timeout: float | None,
+        metadata: Metadata,
+        *,
+        request: bytes | None = None,
+        requests: Pipe | None = None,
+        responses: Pipe | None = None,
+    ) -> Exchange:
+        """Starts a call: with its only request, or a pipe that requests are put into next."""
+        exchange = Exchange(path, self._registry.find(path), timeout, tuple(metadata or ()), request, requests, responses)
         if self._is_stopping:
             exchange.finish(grpc.StatusCode.UNAVAILABLE, "The server is shutting down.")
             return exchange
         self._exchanges.add(exchange)
-        exchange.on_end(lambda: self._exchanges.discard(exchange))
+        exchange.on_end(self._exchanges.discard)
         exchange.run(InProcessContext(exchange).serve)
         return exchange
 
@@ -67,7 +77,7 @@ class InProcessChannel(Channel):
         response_deserializer: Deserialize | None = None,
         _registered_method: bool = False,
     ) -> Any:
-        return _OneRequest(self._server, method, request_serializer, response_deserializer)
+        return _OneRequest(self._server, method, request_serializer, response_deserializer, streams_responses=False)
 
     def unary_stream(
         self,
@@ -76,7 +86,7 @@ class InProcessChannel(Channel):
         response_deserializer: Deserialize | None = None,
         _registered_method: bool = False,
     ) -> Any:
-        return _OneRequest(self._server, method, request_serializer, response_deserializer)
+        return _OneRequest(self._server, method, request_serializer, response_deserializer, streams_responses=True)
 
     def stream_unary(
         self,
@@ -85,7 +95,7 @@ class InProcessChannel(Channel):
         response_deserializer: Deserialize | None = None,
         _registered_method: bool = False,
     ) -> Any:
-        return _ManyRequests(self._server, method, request_serializer, response_deserializer)
+        return _ManyRequests(self._server, method, request_serializer, response_deserializer, streams_responses=False)
 
     def stream_stream(
         self,
@@ -94,7 +104,7 @@ class InProcessChannel(Channel):
         response_deserializer: Deserialize | None = None,
         _registered_method: bool = False,
     ) -> Any:
-        return _ManyRequests(self._server, method, request_serializer, response_deserializer)
+        return _ManyRequests(self._server, method, request_serializer, response_deserializer, streams_responses=True)
 
     async def close(self, grace: float | None = None) -> None:
         """Does nothing: the server's stop ends the calls."""
@@ -116,11 +126,14 @@ class InProcessChannel(Channel):
 
 
 class _Callable:
-    def __init__(self, server: InProcessServer, path: str, serialize: Serialize | None, deserialize: Deserialize | None) -> None:
+    def __init__(
+        self, server: InProcessServer, path: str, serialize: Serialize | None, deserialize: Deserialize | None, *, streams_responses: bool
+    ) -> None:
         self._server = server
         self._path = path
         self._serialize: Serialize = serialize or bytes
         self._deserialize: Deserialize = deserialize or bytes
+        self._streams_responses = streams_responses
 
 
 class _OneRequest(_Callable):
@@ -134,9 +147,8 @@ class _OneRequest(_Callable):
         wait_for_ready: object = None,
         compression: object = None,
     ) -> InProcessCall:
-        sent = self._serialize(request)
-        exchange = self._server.begin(self._path, timeout, metadata)
-        exchange.requests.put_last(sent)
+        responses = Pipe() if self._streams_responses else None
+        exchange = self._server.begin(self._path, timeout, metadata, request=self._serialize(request), responses=responses)
         return InProcessCall(exchange, self._serialize, self._deserialize)
 
 
@@ -150,10 +162,11 @@ class _ManyRequests(_Callable):
         wait_for_ready: object = None,
         compression: object = None,
     ) -> InProcessCall:
-        exchange = self._server.begin(self._path, timeout, metadata)
+        requests, responses = Pipe(), Pipe() if self._streams_responses else None
+        exchange = self._server.begin(self._path, timeout, metadata, requests=requests, responses=responses)
         call = InProcessCall(exchange, self._serialize, self._deserialize)
         if request_iterator is not None:
-            exchange.feed(_serialised(request_iterator, self._serialize))
+            exchange.feed(_serialised(request_iterator, self._serialize), requests)
         return call
 
 

@@ -10,6 +10,7 @@ import grpc
 from grpc.aio import EOF, AioRpcError, Metadata
 
 from services.kit.rpc.exchange import Exchange, Serialize
+from services.kit.rpc.pipes import Pipe
 from services.kit.rpc.server import MAX_MESSAGE_BYTES
 
 Deserialize = Callable[[bytes], Any]
@@ -34,7 +35,16 @@ class InProcessCall(
         self._exchange.cancel()
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self._result().__await__()
+        # A generator, not a coroutine in one: the event loop passes through each at every step.
+        while self._exchange.code is None:
+            try:
+                yield from self._exchange.change()
+            except asyncio.CancelledError:
+                self._exchange.cancel()
+                raise
+        if self._response is None:
+            self._response = self._only_response()
+        return self._response
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._messages()
@@ -42,19 +52,19 @@ class InProcessCall(
     async def read(self) -> Any:
         data = await self._received()
         if data is None:
-            await self._exchange.ended.wait()
+            await self._exchange.until_ended()
             self._raise_for_status()
             return EOF
         return self._deserialize(data)
 
     async def write(self, request: Any) -> None:
-        data = self._serialize(request)
-        if not await self._uncancelled(self._exchange.requests.put(data)):
+        pipe = _streamed(self._exchange.requests)
+        if not await self._uncancelled(pipe.put(self._serialize(request))):
             self._raise_for_status()
             raise asyncio.InvalidStateError("The call has ended.")
 
     async def done_writing(self) -> None:
-        self._exchange.requests.close()
+        _streamed(self._exchange.requests).close()
 
     def cancel(self) -> bool:
         return self._exchange.cancel()
@@ -69,22 +79,22 @@ class InProcessCall(
         return self._exchange.remaining()
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._exchange.on_end(lambda: callback(self))
+        self._exchange.on_end(lambda _: callback(self))
 
     async def initial_metadata(self) -> Metadata:
-        await self._exchange.started.wait()
+        await self._exchange.until_started()
         return Metadata(*(self._exchange.initial_metadata or ()))
 
     async def trailing_metadata(self) -> Metadata:
-        await self._exchange.ended.wait()
+        await self._exchange.until_ended()
         return Metadata(*self._exchange.trailing_metadata)
 
     async def code(self) -> grpc.StatusCode:
-        await self._exchange.ended.wait()
+        await self._exchange.until_ended()
         return self._exchange.code or grpc.StatusCode.UNKNOWN
 
     async def details(self) -> str:
-        await self._exchange.ended.wait()
+        await self._exchange.until_ended()
         return self._exchange.details
 
     async def debug_error_string(self) -> str:
@@ -95,22 +105,21 @@ class InProcessCall(
         """Returns at once, unless the call has failed."""
         self._raise_for_status()
 
-    async def _result(self) -> Any:
-        if self._response is None:
-            data = await self._received()
-            await self._uncancelled(self._exchange.ended.wait())
-            self._raise_for_status()
-            if data is None:
-                raise self._error(grpc.StatusCode.INTERNAL, "The handler ended without a response.")
-            self._response = self._deserialize(data)
-        return self._response
+    def _only_response(self) -> Any:
+        self._raise_for_status()
+        data = self._exchange.response
+        if data is None:
+            raise self._error(grpc.StatusCode.INTERNAL, "The handler ended without a response.")
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise self._error(grpc.StatusCode.RESOURCE_EXHAUSTED, "CLIENT: Received message larger than max")
+        return self._deserialize(data)
 
     async def _messages(self) -> AsyncIterator[Any]:
         while (message := await self.read()) is not EOF:
             yield message
 
     async def _received(self) -> bytes | None:
-        data = await self._uncancelled(self._exchange.responses.get())
+        data = await self._uncancelled(_streamed(self._exchange.responses).get())
         if data is not None and len(data) > MAX_MESSAGE_BYTES:
             if self._exchange.code is None:
                 self._exchange.refuse_size("CLIENT", len(data))
@@ -135,3 +144,9 @@ class InProcessCall(
     def _error(self, code: grpc.StatusCode, details: str) -> AioRpcError:
         exchange = self._exchange
         return AioRpcError(code, Metadata(*(exchange.initial_metadata or ())), Metadata(*exchange.trailing_metadata), details, details)
+
+
+def _streamed(pipe: Pipe | None) -> Pipe:
+    if pipe is None:
+        raise grpc.aio.UsageError("This end of the call is no stream.")
+    return pipe

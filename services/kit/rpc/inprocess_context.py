@@ -2,45 +2,66 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 import grpc
+import structlog
 from grpc.aio import EOF, AbortError, ServicerContext
 
 from services.kit.rpc.exchange import Exchange, Metadatum
 
 _PEER = "inprocess:"
+_log = structlog.get_logger("bazaar.rpc")
 
 
 class InProcessContext(ServicerContext[Any, Any]):
     """What a handler gets as its context."""
 
+    _code: grpc.StatusCode | None = None
+    _details = ""
+    _trailing_metadata: tuple[Metadatum, ...] = ()
+
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._handler = exchange.handler
-        self._code: grpc.StatusCode | None = None
-        self._details = ""
-        self._trailing_metadata: tuple[Metadatum, ...] = ()
 
     async def serve(self) -> None:
-        """Runs the handler to its end and sends what it returns, and the status."""
-        handler = self._handler
+        """Runs the handler to its end, whichever way that comes, and sends what it returns, and the status."""
+        exchange, handler = self._exchange, self._handler
         behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-        request = self._requests() if handler.request_streaming else await self.read()
-        response = await behaviour(request, self)
-        code = self._code or grpc.StatusCode.OK
-        if code is grpc.StatusCode.OK and not handler.response_streaming:
-            await self.write(response)
-        self._exchange.finish(code, self._details, self._trailing_metadata)
+        try:
+            request = self._requests() if handler.request_streaming else await self.read()
+            response = await behaviour(request, self)
+            code = self._code or grpc.StatusCode.OK
+            if code is grpc.StatusCode.OK and not handler.response_streaming:
+                await self.write(response)
+            exchange.finish(code, self._details, self._trailing_metadata)
+        except grpc.aio.AbortError:
+            pass  # It has sent its status.
+        except asyncio.CancelledError:
+            exchange.finish(grpc.StatusCode.CANCELLED, "The handler was cancelled.")
+        except Exception as error:
+            _log.error("a handler failed outside of its pipeline", method=exchange.path, exc_info=error)
+            exchange.finish(grpc.StatusCode.UNKNOWN, f"Unexpected {type(error).__name__}")
 
     async def read(self) -> Any:
-        data = await self._exchange.receive()
+        exchange = self._exchange
+        if exchange.requests is None:
+            data, exchange.request = exchange.request, None
+        else:
+            data = await exchange.receive(exchange.requests)
         return EOF if data is None else self._handler.request_deserializer(data) if self._handler.request_deserializer else data
 
     async def write(self, message: Any) -> None:
-        self._exchange.start(())
-        await self._exchange.responses.put(self._handler.response_serializer(message) if self._handler.response_serializer else message)
+        exchange = self._exchange
+        exchange.start(())
+        data = self._handler.response_serializer(message) if self._handler.response_serializer else message
+        if exchange.responses is None:
+            exchange.response = data
+        else:
+            await exchange.responses.put(data)
 
     async def send_initial_metadata(self, initial_metadata: Iterable[Metadatum]) -> None:
         if self._exchange.initial_metadata is not None:
@@ -99,7 +120,7 @@ class InProcessContext(ServicerContext[Any, Any]):
         return self._exchange.remaining()
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._exchange.on_end(lambda: callback(self))
+        self._exchange.on_end(lambda _: callback(self))
 
     def cancelled(self) -> bool:
         return self._exchange.code is grpc.StatusCode.CANCELLED

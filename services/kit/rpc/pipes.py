@@ -29,12 +29,6 @@ class Pipe:
         self._changed()
         return True
 
-    def put_last(self, message: bytes) -> None:
-        """Sends the only message there is."""
-        self._messages.append(message)
-        self._unread_bytes += len(message)
-        self.close()
-
     async def get(self) -> bytes | None:
         """The next message; None after the last."""
         while not self._messages:

@@ -17,8 +17,8 @@ Names follow the RPC semantic conventions (release candidate): https://opentelem
 
 from __future__ import annotations
 
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.util.types import AttributeValue
 
 from services.kit.telemetry import tracing
 
@@ -30,7 +30,7 @@ _SERVER_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "IN
 """Statuses that are the server's fault; the others are answers (the conventions' table for server spans)."""
 
 
-def server_span(method: str, *, traceparent: str | None, caller: str, service: str) -> trace.Span:
+def server_span(method: str, *, traceparent: str | None, caller: str, service: str) -> tracing.AnySpan:
     """The span of an incoming call.
 
     Args:
@@ -39,18 +39,20 @@ def server_span(method: str, *, traceparent: str | None, caller: str, service: s
         caller: the calling service's identity; "edge" for calls from outside.
         service: the service that answers, such as "orders".
     """
-    parent = tracing.context_from(traceparent)
-    if parent is not None and caller == EDGE:
-        parent = tracing.decided_here(parent)
-    return _span(method, SpanKind.SERVER, parent or tracing.ROOT, {"bazaar.caller": caller}, service)
+    name = method[1:]
+    attributes: dict[str, AttributeValue] = {"rpc.system.name": "grpc", "rpc.method": name, "bazaar.caller": caller}
+    if traceparent and caller == EDGE:
+        traceparent = tracing.decided_here(traceparent)
+    return tracing.span_below(traceparent, name, kind=SpanKind.SERVER, attributes=attributes, service=service)
 
 
-def client_span(method: str, *, callee: str) -> trace.Span:
-    """The span of an outgoing call; `tracing.current_traceparent()` inside of it is what goes into the metadata."""
-    return _span(method, SpanKind.CLIENT, None, {"bazaar.callee": callee}, None)
+def client_span(method: str, *, callee: str) -> tracing.AnySpan:
+    """The span of an outgoing call; its `traceparent` is what goes into the metadata."""
+    name = method[1:]
+    return tracing.span(name, kind=SpanKind.CLIENT, attributes={"rpc.system.name": "grpc", "rpc.method": name, "bazaar.callee": callee})
 
 
-def finish(span: trace.Span, status: str, reason: str = "") -> None:
+def finish(span: tracing.AnySpan, status: str, reason: str = "") -> None:
     """Notes a call's outcome on its span.
 
     Args:
@@ -70,13 +72,6 @@ def finish(span: trace.Span, status: str, reason: str = "") -> None:
         span.set_status(StatusCode.OK)
 
 
-def answer_to_edge(span: trace.Span) -> tuple[tuple[str, str], ...]:
+def answer_to_edge(span: tracing.AnySpan) -> tuple[tuple[str, str], ...]:
     """The trailing metadata that tells the edge whether this trace is recorded."""
-    return ((SAMPLED_METADATA, "1" if span.get_span_context().trace_flags.sampled else "0"),)
-
-
-def _span(method: str, kind: SpanKind, parent: tracing.SpanContext | None, attributes: dict[str, str], service: str | None) -> trace.Span:
-    name = method.lstrip("/")
-    return tracing.span(
-        name, kind=kind, parent=parent, service=service, attributes={"rpc.system.name": "grpc", "rpc.method": name, **attributes}
-    )
+    return ((SAMPLED_METADATA, "1" if span.is_recording() else "0"),)

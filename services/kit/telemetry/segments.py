@@ -21,7 +21,7 @@ import orjson
 import structlog
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import Link, SpanContext, StatusCode
+from opentelemetry.trace import Link, SpanContext
 
 from services.kit.telemetry.spans import Span
 
@@ -67,7 +67,7 @@ class SegmentWriter(SpanExporter):
         """Spans lost to a disk that would not take them."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        written = self.append([line_of(span) for span in spans])
+        written = self.append([line_of(span) for span in spans if isinstance(span, Span)])
         return SpanExportResult.SUCCESS if written else SpanExportResult.FAILURE
 
     def append(self, lines: Sequence[bytes]) -> bool:
@@ -144,31 +144,11 @@ def tidy(directory: Path, *, store_bytes: int = STORE_BYTES, store_seconds: floa
         total -= size
 
 
-def line_of(span: ReadableSpan) -> bytes:
+def line_of(span: Span) -> bytes:
     """A span as the store keeps it."""
-    context = span.get_span_context()
-    assert context is not None
-    # A Span's own fields are read directly: through its resource they cost as much as all the rest.
-    service, process = (span.service, span.process) if isinstance(span, Span) else _origin(span)
-    return encode(
-        trace_id=f"{context.trace_id:032x}",
-        span_id=f"{context.span_id:016x}",
-        parent_id=f"{span.parent.span_id:016x}" if span.parent else "",
-        name=span.name,
-        kind=span.kind.name,
-        service=service,
-        process=process,
-        start=span.start_time or 0,
-        end=span.end_time or 0,
-        error=(span.status.description or "error") if span.status.status_code is StatusCode.ERROR else "",
-        attributes=dict(span.attributes or {}),
-        links=[_link_text(link) for link in span.links],
-    )
-
-
-def _origin(span: ReadableSpan) -> tuple[str, str]:
-    attributes = span.resource.attributes
-    return str(attributes.get("service.name", "")), str(attributes.get("service.instance.id", ""))
+    fields = span.stored()
+    fields["links"] = [_link_text(link) for link in span.links]
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def encode(*, trace_id: str, links: Iterable[str] = (), **fields: Any) -> bytes:

@@ -15,21 +15,23 @@ Who records what:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from random import getrandbits
 
-from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import INVALID_SPAN, INVALID_SPAN_CONTEXT, Link, SpanContext, SpanKind, TraceFlags
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 
-from services.kit.telemetry.sampling import RatioSampler, Sampler, sampler_from
-from services.kit.telemetry.spans import Span, UnsampledSpan
+from services.kit.telemetry.recorder import Recorder
+from services.kit.telemetry.running import NO_SPAN, NOT_SAMPLED, SAMPLED, UnsampledSpan, current_span
+from services.kit.telemetry.sampling import RatioSampler, sampler_from
+from services.kit.telemetry.spans import AnySpan, Span
 
 __all__ = [
     "ORDER_ID",
     "ROOT",
+    "AnySpan",
     "Span",
     "SpanContext",
     "SpanKind",
@@ -43,6 +45,7 @@ __all__ = [
     "setup",
     "shutdown",
     "span",
+    "span_below",
     "traceparent_of",
 ]
 
@@ -52,59 +55,11 @@ ORDER_ID = "bazaar.order_id"
 ROOT: SpanContext = INVALID_SPAN_CONTEXT
 """As `parent`: begins a new trace even inside a span (a batch, a background task)."""
 
-QUEUE = 16_384
-"""Ended spans that wait to be written; the oldest are dropped beyond that, and counted."""
-EXPORT_BATCH = 512
-_EXPORT_EVERY_MS = 200.0
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_NOT_SAMPLED = TraceFlags(TraceFlags.DEFAULT)
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])")
+_SAMPLED_FLAGS = frozenset("13579bdf")
+_NOTHING: Mapping[str, AttributeValue] = {}
 
-
-class _Recorder:
-    """What `setup` makes: a bounded queue to the exporter's thread, and the counts of what went in."""
-
-    def __init__(self, process: str, exporter: SpanExporter, sampler: Sampler) -> None:
-        self.process = process
-        self.sampler = sampler
-        self.ended = 0
-        self._exporter = _Counting(exporter)
-        self._processor = BatchSpanProcessor(
-            self._exporter, max_queue_size=QUEUE, schedule_delay_millis=_EXPORT_EVERY_MS, max_export_batch_size=EXPORT_BATCH
-        )
-        self._forward: Callable[[ReadableSpan], None] = self._processor.on_end
-
-    def on_end(self, ended: ReadableSpan) -> None:
-        self.ended += 1
-        self._forward(ended)
-
-    def flush(self) -> None:
-        self._processor.force_flush()
-
-    def shutdown(self) -> None:
-        self._processor.shutdown()
-
-    @property
-    def dropped(self) -> int:
-        self.flush()
-        return self.ended - self._exporter.received
-
-
-class _Counting(SpanExporter):
-    """The SDK's queue drops silently when it is full; what it hands on is counted here, so that the difference can be told."""
-
-    def __init__(self, exporter: SpanExporter) -> None:
-        self._exporter = exporter
-        self.received = 0
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self.received += len(spans)
-        return self._exporter.export(spans)
-
-    def shutdown(self) -> None:
-        self._exporter.shutdown()
-
-
-_recorder: _Recorder | None = None
+_recorder: Recorder | None = None
 
 
 def setup(process: str, exporter: SpanExporter | None, sampling: str = "") -> None:
@@ -121,7 +76,7 @@ def setup(process: str, exporter: SpanExporter | None, sampling: str = "") -> No
     global _recorder
     sampler = sampler_from(sampling)
     shutdown()
-    _recorder = _Recorder(process, exporter, sampler) if exporter else None
+    _recorder = Recorder(process, exporter, sampler) if exporter else None
 
 
 def shutdown() -> None:
@@ -151,7 +106,7 @@ def span(
     links: Iterable[SpanContext | None] = (),
     parent: SpanContext | None = None,
     service: str | None = None,
-) -> trace.Span:
+) -> AnySpan:
     """Starts a span; use it as a context manager, or `end()` it.
 
     Args:
@@ -161,79 +116,112 @@ def span(
         parent: another process's span (`context_from`), or ROOT; the current span when None.
         service: whose span it is; the parent's service when None.
     """
-    recorder = _recorder
-    current = trace.get_current_span()
+    recorder, current = _recorder, current_span()
     if recorder is None:
         return current
     if parent is None:
         if type(current) is Span:  # not isinstance: on an abstract class it takes as long as a traceparent
-            return _start(recorder, name, kind, attributes, links, current.get_span_context(), service or current.service)
-        if current is not INVALID_SPAN:
+            return _child(recorder, current.trace_id, current.span_id, name, kind, attributes, links, service or current.service)
+        if current is not NO_SPAN:
             return current
         if kind is SpanKind.CLIENT:
-            return INVALID_SPAN
+            return NO_SPAN
     elif parent.is_valid:
-        if parent.trace_flags.sampled:
-            inherited = current.service if isinstance(current, Span) else recorder.process
-            return _start(recorder, name, kind, attributes, links, parent, service or inherited)
-        return UnsampledSpan(parent)
+        return _below(recorder, parent, name, kind, attributes, links, service or _inherited(recorder, current))
     return _begin_trace(recorder, name, kind, attributes, links, service or recorder.process)
 
 
+def span_below(traceparent: str | None, name: str, *, kind: SpanKind, attributes: dict[str, AttributeValue], service: str) -> AnySpan:
+    """Starts a span as a child of another process's, or as the first of its trace when there is no (well-formed) `traceparent`.
+
+    `span()` with less to do: this is on the way of every call.
+    """
+    recorder = _recorder
+    if recorder is None:
+        return current_span()
+    found = _TRACEPARENT.match(traceparent) if traceparent else None
+    if found is None or traceparent is None:
+        return _begin_trace(recorder, name, kind, attributes, (), service)
+    trace_id, parent_id, flags = found.groups()
+    if flags in _SAMPLED_FLAGS:
+        started = Span(name, trace_id, parent_id, kind, attributes, (), service, recorder.process, recorder.add)
+        started.is_parent_remote = True
+        return started
+    return UnsampledSpan(traceparent)
+
+
 def _begin_trace(
-    recorder: _Recorder,
+    recorder: Recorder,
     name: str,
     kind: SpanKind,
     attributes: Mapping[str, AttributeValue] | None,
     links: Iterable[SpanContext | None],
     service: str,
-) -> trace.Span:
+) -> AnySpan:
     linked = [link for link in links if link is not None]
     trace_id = getrandbits(128)
     sampled = any(link.trace_flags.sampled for link in linked) if linked else recorder.sampler(trace_id)
     if not sampled:
-        return UnsampledSpan(SpanContext(trace_id, getrandbits(64), False, _NOT_SAMPLED))
-    return _start(recorder, name, kind, attributes, linked, None, service, trace_id)
+        return UnsampledSpan(f"00-{trace_id:032x}-{getrandbits(64):016x}-00")
+    return _child(recorder, f"{trace_id:032x}", "", name, kind, attributes, linked, service)
 
 
-def _start(
-    recorder: _Recorder,
+def _below(
+    recorder: Recorder,
+    parent: SpanContext,
     name: str,
     kind: SpanKind,
     attributes: Mapping[str, AttributeValue] | None,
     links: Iterable[SpanContext | None],
-    parent: SpanContext | None,
     service: str,
-    trace_id: int = 0,
+) -> AnySpan:
+    if not parent.trace_flags.sampled:
+        return UnsampledSpan(traceparent_of(parent))
+    child = _child(recorder, f"{parent.trace_id:032x}", f"{parent.span_id:016x}", name, kind, attributes, links, service)
+    child.is_parent_remote = parent.is_remote
+    return child
+
+
+def _child(
+    recorder: Recorder,
+    trace_id: str,
+    parent_id: str,
+    name: str,
+    kind: SpanKind,
+    attributes: Mapping[str, AttributeValue] | None,
+    links: Iterable[SpanContext | None],
+    service: str,
 ) -> Span:
-    context = SpanContext(parent.trace_id if parent else trace_id, getrandbits(64), False, _SAMPLED)
     linked = tuple(Link(link) for link in links if link is not None and link.trace_flags.sampled) if links else ()
-    return Span(name, context, parent, kind, dict(attributes or ()), linked, service, recorder.process, recorder.on_end)
+    return Span(name, trace_id, parent_id, kind, dict(attributes or _NOTHING), linked, service, recorder.process, recorder.add)
 
 
-def decided_here(edge: SpanContext) -> SpanContext:
-    """The edge's context with this process's own decision whether to record, unless a ratio is set: that one the edge has applied."""
-    if _recorder is not None and isinstance(_recorder.sampler, RatioSampler):
-        return edge
-    sampled = _recorder is not None and _recorder.sampler(edge.trace_id)
-    return SpanContext(edge.trace_id, edge.span_id, True, _SAMPLED if sampled else _NOT_SAMPLED)
+def _inherited(recorder: Recorder, current: AnySpan) -> str:
+    return current.service if isinstance(current, Span) else recorder.process
 
 
-def current() -> trace.Span:
+def decided_here(traceparent: str) -> str:
+    """The edge's traceparent with this process's own decision whether to record, unless a ratio is set: that one the edge has applied."""
+    recorder, found = _recorder, _TRACEPARENT.match(traceparent)
+    if recorder is None or found is None or isinstance(recorder.sampler, RatioSampler):
+        return traceparent
+    return f"00-{found[1]}-{found[2]}-{'01' if recorder.sampler(int(found[1], 16)) else '00'}"
+
+
+def current() -> AnySpan:
     """The span this code runs in; one that ignores everything when there is none."""
-    return trace.get_current_span()
+    return current_span()
 
 
 def current_context() -> SpanContext | None:
     """The running span's context, to link to it from elsewhere; None outside of a trace."""
-    context = trace.get_current_span().get_span_context()
+    context = current_span().get_span_context()
     return context if context.is_valid else None
 
 
 def current_traceparent() -> str:
     """The running span's W3C `traceparent`, for a callee or an event; "" outside of a trace."""
-    running = trace.get_current_span()
-    return "" if running is INVALID_SPAN else traceparent_of(running.get_span_context())
+    return current_span().traceparent
 
 
 def traceparent_of(context: SpanContext) -> str:
@@ -245,11 +233,8 @@ def traceparent_of(context: SpanContext) -> str:
 
 def context_from(traceparent: str | None) -> SpanContext | None:
     """The context in a W3C `traceparent`; None when it is missing or malformed (https://www.w3.org/TR/trace-context/)."""
-    if not traceparent or len(traceparent) < 55 or traceparent[2] != "-" or traceparent[35] != "-" or traceparent[52] != "-":
+    found = _TRACEPARENT.match(traceparent) if traceparent else None
+    if found is None:
         return None
-    try:
-        trace_id, span_id, flags = int(traceparent[3:35], 16), int(traceparent[36:52], 16), int(traceparent[53:55], 16)
-    except ValueError:
-        return None
-    context = SpanContext(trace_id, span_id, True, _SAMPLED if flags & 1 else _NOT_SAMPLED)
-    return context if context.is_valid else None
+    trace_id, span_id, flags = found.groups()
+    return SpanContext(int(trace_id, 16), int(span_id, 16), True, SAMPLED if flags in _SAMPLED_FLAGS else NOT_SAMPLED)

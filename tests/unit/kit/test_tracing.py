@@ -1,4 +1,6 @@
 import asyncio
+import contextvars
+import json
 import threading
 
 import pytest
@@ -7,6 +9,7 @@ from opentelemetry.trace import StatusCode
 
 from services.kit.errors import FailedPrecondition
 from services.kit.telemetry import calls, tracing
+from services.kit.telemetry.recorder import QUEUE
 from services.kit.telemetry.sampling import BudgetSampler, RatioSampler, sampler_from
 from tests.spans import recorded
 
@@ -83,9 +86,37 @@ def test_a_traceparent_is_read_as_it_was_written():
     assert tracing.traceparent_of(context) == SAMPLED
 
 
-@pytest.mark.parametrize("wrong", ["", None, "00-zz", SAMPLED.replace("ab", "xy"), "00-" + "0" * 32 + "-" + "cd" * 8 + "-01", "x" * 55])
+MALFORMED = [
+    "",
+    None,
+    "00-zz",
+    SAMPLED.replace("ab", "xy"),
+    SAMPLED.replace("ab", "AB"),
+    "00-" + "0" * 32 + "-" + "cd" * 8 + "-01",
+    "00-" + "ab" * 16 + "-" + "0" * 16 + "-01",
+    "x" * 55,
+]
+
+
+@pytest.mark.parametrize("wrong", MALFORMED)
 def test_a_malformed_traceparent_is_none(wrong: str | None):
     assert tracing.context_from(wrong) is None
+
+
+@pytest.mark.parametrize("wrong", MALFORMED)
+def test_a_call_with_a_malformed_traceparent_begins_a_trace(wrong: str | None):
+    with recorded() as spans, calls.server_span("/a.B/C", traceparent=wrong, caller="checkout", service="cart"):
+        pass
+
+    assert spans.named("a.B/C").parent is None
+
+
+def test_a_call_in_an_unsampled_trace_is_not_recorded_and_carries_it_on():
+    with recorded() as spans, calls.server_span("/a.B/C", traceparent=UNSAMPLED, caller="checkout", service="cart"):
+        assert tracing.current_traceparent() == UNSAMPLED
+        assert tracing.traceparent_of(tracing.current_context()) == UNSAMPLED
+
+    assert spans.all == []
 
 
 def test_an_unsampled_parent_records_nothing_and_is_carried_on():
@@ -146,7 +177,7 @@ def test_a_span_inherits_its_parents_service():
 
 
 class StuckExporter(SpanExporter):
-    """Takes a first batch and holds on to it until released."""
+    """Takes what comes first and holds on to it until released."""
 
     def __init__(self) -> None:
         self.is_stuck, self.released = threading.Event(), threading.Event()
@@ -157,18 +188,88 @@ class StuckExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
+class BreakingExporter(SpanExporter):
+    """Fails at the first spans that come, and counts the others."""
+
+    def __init__(self) -> None:
+        self.has_failed, self.taken, self.is_shut_down = False, 0, False
+
+    def export(self, spans):
+        if not self.has_failed:
+            self.has_failed = True
+            raise OSError("no way")
+        self.taken += len(spans)
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self):
+        self.is_shut_down = True
+
+
 def test_spans_lost_to_a_full_queue_are_counted():
     exporter = StuckExporter()
     tracing.setup("test", exporter, "all")
-    for _ in range(tracing.EXPORT_BATCH):
-        tracing.span("taken").end()
+    tracing.span("taken").end()
     exporter.is_stuck.wait(10)
-    for _ in range(tracing.QUEUE + 3):
+    for _ in range(QUEUE + 3):
         tracing.span("queued").end()
     exporter.released.set()
 
     assert tracing.dropped() == 3
     tracing.shutdown()
+
+
+def test_an_exporter_that_fails_gets_the_next_spans():
+    exporter = BreakingExporter()
+    tracing.setup("test", exporter, "all")
+    for _ in range(2):
+        tracing.span("work").end()
+        tracing.flush()
+
+    assert exporter.taken == 1
+    tracing.shutdown()
+
+
+def test_a_shutdown_exports_what_is_queued_first():
+    exporter = BreakingExporter()
+    exporter.has_failed = True
+    tracing.setup("test", exporter, "all")
+    tracing.span("work").end()
+    tracing.shutdown()
+
+    assert (exporter.taken, exporter.is_shut_down) == (1, True)
+
+
+def test_spans_are_exported_without_being_asked_for():
+    exporter = StuckExporter()
+    exporter.released.set()
+    tracing.setup("test", exporter, "all")
+    tracing.span("work").end()
+
+    assert exporter.is_stuck.wait(10)
+    tracing.shutdown()
+
+
+def test_an_exporter_of_the_sdk_can_read_a_span():
+    with recorded() as spans, tracing.span("consume", parent=tracing.context_from(SAMPLED), attributes={"messaging.system": "bazaar"}):
+        pass
+
+    told = json.loads(spans.named("consume").to_json())
+    assert (told["name"], told["context"]["trace_id"], told["parent_id"]) == ("consume", "0x" + "ab" * 16, "0x" + "cd" * 8)
+    assert (told["attributes"], spans.named("consume").parent.is_remote) == ({"messaging.system": "bazaar"}, True)
+
+
+def test_a_span_in_a_generator_that_another_task_closes_ends():
+    def work():
+        with tracing.span("work"):
+            yield
+
+    with recorded() as spans:
+        working = work()
+        contextvars.copy_context().run(next, working)
+        working.close()
+        assert tracing.current_traceparent() == ""
+
+    assert spans.named("work").end_time is not None
 
 
 def test_a_ratio_is_decided_by_trace_id():
