@@ -39,7 +39,7 @@ class Fresh(Generic[K, V]):
             self._answers.move_to_end(key)
             if len(self._answers) > _REMEMBERED:
                 self._answers.popitem(last=False)
-        return await asyncio.shield(found[1])
+        return found[1].result() if found[1].done() else await asyncio.shield(found[1])
 
 
 def _has_failed(answer: asyncio.Future[V]) -> bool:

@@ -17,10 +17,14 @@ from services.ranking.details import Details
 from services.ranking.fresh import Fresh
 from services.ranking.model import Count, Metric, ProductNotRanked, Query, Window
 from services.ranking.rankings import Answer, Rankings
+from services.ranking.shown import Page, Shown
 
 _LIMIT = 10
 _WATCH_EVERY_SECONDS = 0.5
 _DIFFERENCES_SHOWN = 1000
+
+Top = tuple[Query, int, Page]
+"""What an answer is remembered by: the question, and the products' details of then."""
 
 Asked = pb.QueryTopProductsRequest | pb.WatchTopProductsRequest | pb.GetProductRankRequest
 
@@ -33,10 +37,11 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         self._details = details
         self._audit = audit
         self._currency = currency
-        self._tops: Fresh[tuple[Query, int], pb.QueryTopProductsResponse] = Fresh(self._read_top)
+        self._shown = Shown(details)
+        self._tops: Fresh[Top, pb.QueryTopProductsResponse] = Fresh(self._read_top)
 
     async def QueryTopProducts(self, request: pb.QueryTopProductsRequest, context: grpc.aio.ServicerContext) -> pb.QueryTopProductsResponse:
-        return await self._tops.get((self._query(request, request.category), request.limit or _LIMIT))
+        return await self._top(self._query(request, request.category), request.limit or _LIMIT)
 
     async def GetProductRank(self, request: pb.GetProductRankRequest, context: grpc.aio.ServicerContext) -> pb.GetProductRankResponse:
         category = request.category or await self._details.category_of(request.product_id)
@@ -52,10 +57,10 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
     async def WatchTopProducts(
         self, request: pb.WatchTopProductsRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.WatchTopProductsResponse]:
-        key = (self._query(request, request.category), request.limit or _LIMIT)
+        query, limit = self._query(request, request.category), request.limit or _LIMIT
         shown: Sequence[ranking_pb2.RankedProduct] | None = None
         while True:
-            top = await self._tops.get(key)
+            top = await self._top(query, limit)
             if shown is None or list(top.products) != shown:
                 shown = list(top.products)
                 yield pb.WatchTopProductsResponse(products=top.products, source=top.source, as_of=top.as_of)
@@ -87,10 +92,13 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         exponent(currency)  # refuses what is no currency
         return Query(category, Metric(request.metric or "orders"), Window(request.window or "all"), currency)
 
-    async def _read_top(self, key: tuple[Query, int]) -> pb.QueryTopProductsResponse:
-        query, limit = key
+    async def _top(self, query: Query, limit: int) -> pb.QueryTopProductsResponse:
+        return await self._tops.get((query, limit, self._shown.page()))
+
+    async def _read_top(self, key: Top) -> pb.QueryTopProductsResponse:
+        query, limit, page = key
         answer = await self._rankings.top(query, limit)
-        details = await self._details.of([count.product_id for count in answer.counts])
+        details = await page.of([count.product_id for count in answer.counts])
         products = [_ranked(rank, count, query, details) for rank, count in enumerate(answer.counts, start=1)]
         read_at = Timestamp()
         read_at.FromDatetime(answer.as_of)

@@ -1,0 +1,76 @@
+"""The details of all products that are shown, read together: most of them stand in several rankings."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+
+from bazaar.ranking.v1 import ranking_pb2
+from services.kit.rpc.calls import beside
+from services.ranking.details import Details
+
+GOOD_FOR_SECONDS = 1.0
+_SUCCEEDED_AFTER_SECONDS = 0.7
+"""A page's successor is read this long after it was, so that nobody has to wait while there is always somebody who asks."""
+_AT_ONCE = 50
+"""Products in one call: reading more would hold up the process's other calls."""
+_CARRIED_OVER = 1000
+"""Products that a page takes over from the one before."""
+
+Known = dict[str, ranking_pb2.ProductDetails | None]
+
+
+class Page:
+    """What is known of products at one moment, `begun_at` or later."""
+
+    def __init__(self, details: Details, known: Known) -> None:
+        self.begun_at = time.monotonic()
+        self._details = details
+        self._known = known
+        self._asked: dict[str, None] = {}
+
+    async def of(self, product_ids: Sequence[str]) -> dict[str, ranking_pb2.ProductDetails]:
+        """Details by product id; products that can't be told of are left out."""
+        self._asked.update(dict.fromkeys(product_ids))
+        if missing := [product_id for product_id in product_ids if product_id not in self._known]:
+            await self._read(missing)
+        return {product_id: details for product_id in product_ids if (details := self._known[product_id])}
+
+    async def successor(self) -> Page:
+        """What is known now of the products that this page was asked for."""
+        page = Page(self._details, {})
+        asked = list(self._asked)[:_CARRIED_OVER]
+        for start in range(0, len(asked), _AT_ONCE):
+            await page._read(asked[start : start + _AT_ONCE])
+        return page
+
+    async def _read(self, product_ids: Collection[str]) -> None:
+        found = await self._details.of(list(product_ids))
+        self._known.update({product_id: found.get(product_id) for product_id in product_ids})
+
+
+class Shown:
+    """The page that answers are written from. Nothing on it is older than a second."""
+
+    def __init__(self, details: Details) -> None:
+        self._details = details
+        self._page = Page(details, {})
+        self._next: asyncio.Task[None] | None = None
+
+    def page(self) -> Page:
+        """The page of now. Answers that were written from the same page differ in nothing but counts."""
+        age = time.monotonic() - self._page.begun_at
+        if age > GOOD_FOR_SECONDS:
+            self._page = Page(self._details, {})
+        elif age > _SUCCEEDED_AFTER_SECONDS and self._next is None:
+            self._next = beside(self._turn())
+        return self._page
+
+    async def _turn(self) -> None:
+        try:
+            page = await self._page.successor()
+            if page.begun_at > self._page.begun_at:
+                self._page = page
+        finally:
+            self._next = None
