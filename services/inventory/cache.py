@@ -2,8 +2,8 @@
 
 The cache serves CheckStock and nothing that decides. After a commit the SKUs it changed are read again and written, off the request's
 path and many at once; a write that is lost leaves the old number until the next change or the end of its minute. The number can be
-wrong in two ways, both bounded: too large for up to a tenth of a second between a commit and its write, and too small from the expiry of a
-reservation until the sweeper folds it (seconds). So "enough" is believed and "not enough" is asked of PostgreSQL.
+wrong in two ways, both bounded: too large for up to a quarter of a second between a commit and its write, and too small from the expiry
+of a reservation until the sweeper folds it (seconds). So "enough" is believed and "not enough" is asked of PostgreSQL.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from services.kit.pacing import Pace
 _KEPT_SECONDS = 60
 _READ_SECONDS = 0.2
 _AWAY_SECONDS = 1.0
-_TURN_SECONDS = 0.1
+_TURN_SECONDS = 0.25
 _WRITTEN_AT_ONCE = 500
 _MOST_WAITING = 20_000
 

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg.errors import UniqueViolation
 
 from services.inventory.model import Allocation, Command, Outcome, Reservation, Reserve, State
-from services.inventory.rows import append_entries, lock_balances, recordset, write_balances
+from services.inventory.rows import append_entries, lock_balances, locked_balances, locking, recordset, write_balances
 from services.inventory.stockroom import Changes, Hold, Stockroom
 from services.kit.batching import Coalescer
 from services.kit.database import Connection, Database
@@ -109,10 +109,11 @@ class ReservationStore:
 
 async def _decide(tx: Connection, commands: Sequence[Command]) -> tuple[list[Outcome], set[str]]:
     orders = sorted({command.order_id for command in commands})
-    stored = [_reservation(row) for row in await (await tx.execute(_LOCK, [orders])).fetchall()]
-    skus = {part.sku for reservation in stored for part in reservation.allocations}
-    skus.update(line.sku for command in commands if isinstance(command, Reserve) for line in command.lines)
-    at, balances = await lock_balances(tx, skus)
+    named = {line.sku for command in commands if isinstance(command, Reserve) for line in command.lines}
+    locked, *rest = await tx.execute_all((_LOCK, [orders]), *locking(named, orders))
+    stored = [_reservation(row) for row in await locked.fetchall()]
+    at, balances = await locked_balances(*rest)
+    skus = named | {part.sku for reservation in stored for part in reservation.allocations}
     room = Stockroom(at, balances, stored)
     outcomes = [room.decide(command) for command in commands]
     _write(tx, room.changes())

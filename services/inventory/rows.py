@@ -7,26 +7,33 @@ reservations by order id. A SKU's balances are locked together; whoever holds th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Any, LiteralString
 
 import orjson
 
 from services.inventory.model import Balance, Entry
-from services.kit.database import Connection
+from services.kit.database import Connection, Result
 
-_EPOCH = datetime.fromtimestamp(0, UTC)
-
-_LOCK = """
-SELECT sku, warehouse_id, on_hand, reserved, version, folded_until FROM balances WHERE sku = ANY(%s)
+# The SKUs that are named, and those that the reservations of the orders hold; their rows are locked by then.
+_SKUS = """
+%(skus)s::text[] || ARRAY(
+    SELECT part ->> 0 FROM reservations, jsonb_array_elements(allocations) AS part WHERE order_id = ANY(%(orders)s::uuid[])
+)
+"""
+_LOCK = f"""
+SELECT sku, warehouse_id, on_hand, reserved, version FROM balances WHERE sku = ANY({_SKUS})
 ORDER BY sku, warehouse_id FOR NO KEY UPDATE
 """
 
 # A statement of its own: it has to see what was committed while the locks were waited for.
-_FOLD = """
-WITH moment AS MATERIALIZED (SELECT greatest(clock_timestamp(), %s::timestamptz) AS at),
+_FOLD = f"""
+WITH wanted AS MATERIALIZED (SELECT {_SKUS} AS skus),
+moment AS MATERIALIZED (
+    SELECT greatest(clock_timestamp(), (SELECT max(folded_until) FROM balances WHERE sku = ANY((SELECT skus FROM wanted)::text[]))) AS at
+),
 due AS (
-    DELETE FROM holds USING moment WHERE holds.sku = ANY(%s) AND holds.expires_at <= moment.at
+    DELETE FROM holds USING moment WHERE holds.sku = ANY((SELECT skus FROM wanted)::text[]) AND holds.expires_at <= moment.at
     RETURNING holds.sku, holds.warehouse_id, holds.quantity
 ),
 freed AS (SELECT sku, warehouse_id, sum(quantity) AS units FROM due GROUP BY sku, warehouse_id),
@@ -63,13 +70,21 @@ async def lock_balances(tx: Connection, skus: Collection[str]) -> tuple[datetime
         The instant that expiry is to be judged by in this transaction, and the balances by SKU and warehouse. The instant is the
         database's clock, but never before what was folded already.
     """
-    wanted = sorted(skus)
-    rows = await (await tx.execute(_LOCK, [wanted])).fetchall()
-    floor = max((row["folded_until"] for row in rows), default=_EPOCH)
-    folded = await (await tx.execute(_FOLD, [floor, wanted])).fetchall()
-    balances = {balance.key: balance for balance in map(balance_of, rows)}
-    balances |= {balance.key: balance for balance in map(balance_of, folded) if balance.sku}
-    return folded[0]["at"], list(balances.values())
+    return await locked_balances(*await tx.execute_all(*locking(skus)))
+
+
+def locking(skus: Collection[str], orders: Collection[str] = ()) -> Sequence[tuple[LiteralString, dict[str, list[str]]]]:
+    """The statements that `lock_balances` runs, for what goes with others in one trip: those SKUs, and those held for the orders."""
+    wanted = {"skus": list(skus), "orders": list(orders)}
+    return ((_LOCK, wanted), (_FOLD, wanted))
+
+
+async def locked_balances(locked: Result, folded: Result) -> tuple[datetime, list[Balance]]:
+    """What the answers to `locking` say."""
+    balances = {balance.key: balance for balance in map(balance_of, await locked.fetchall())}
+    now = await folded.fetchall()
+    balances |= {balance.key: balance for balance in map(balance_of, now) if balance.sku}
+    return now[0]["at"], list(balances.values())
 
 
 def open_balances(tx: Connection, keys: Iterable[tuple[str, str]]) -> None:

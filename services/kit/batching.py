@@ -1,6 +1,7 @@
 """Coalescing: while one batch commits, the next collects all that arrives and goes as one.
 
-One transaction then carries many callers, and nobody waits for a timer: an item that finds no batch in flight leaves at once.
+One transaction then carries many callers. While the process has little to do nobody waits for a timer: an item that finds no batch in
+flight leaves at once. While it has much to do batches begin a turn apart, because a batch of five costs little more than one of one.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from services.kit.telemetry import tracing
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-_TURN_SECONDS = 0.02
+_TURN_SECONDS = 0.04
 """Under load, from the start of one batch to the start of the next, unless enough items wait before."""
-_ENOUGH = 8
+_ENOUGH = 16
 """Items that are always enough to begin."""
+_COMPANY = 4
+"""Items under way in this process, through whichever coalescer, from which on others are likely to come within a turn."""
 _PAUSE_SECONDS = 0.05
 
 
@@ -40,6 +43,14 @@ class _Entry(Generic[Item, Outcome]):
     def fail(self, error: Exception) -> None:
         if not self.outcome.done():
             self.outcome.set_exception(error)
+
+
+@dataclass(slots=True)
+class _Traffic:
+    under_way: int = 0
+
+
+_traffic = _Traffic()
 
 
 class Coalescer(Generic[Item, Outcome]):
@@ -73,8 +84,6 @@ class Coalescer(Generic[Item, Outcome]):
         self._waiting: deque[_Entry[Item, Outcome]] = deque()
         self._running: asyncio.Task[None] | None = None
         self._enough = asyncio.Event()
-        self._wanted = 0
-        """While the next batch gathers: how many items are enough to begin."""
         self._begun_at = 0.0
 
     async def submit(self, item: Item, deadline: float | None = None) -> Outcome:
@@ -95,12 +104,16 @@ class Coalescer(Generic[Item, Outcome]):
             raise Overloaded(f"{self._name}: too many requests wait", retry_after=timedelta(seconds=1), queue=self._name)
         entry = _Entry[Item, Outcome](item, deadline, asyncio.get_running_loop().create_future(), tracing.current())
         self._waiting.append(entry)
-        if len(self._waiting) >= self._wanted:
+        if len(self._waiting) >= _ENOUGH:
             self._enough.set()
         if self._running is None:
             # In a context of its own: a batch belongs to no caller's trace, call or deadline.
             self._running = asyncio.create_task(self._run(), name=f"batch {self._name}", context=contextvars.Context())
-        return await entry.outcome
+        _traffic.under_way += 1
+        try:
+            return await entry.outcome
+        finally:
+            _traffic.under_way -= 1
 
     async def _run(self) -> None:
         batch: list[_Entry[Item, Outcome]] = []
@@ -112,8 +125,6 @@ class Coalescer(Generic[Item, Outcome]):
                     return
                 with self._span(batch):
                     await self._decide(batch)
-                # An item that comes alone never waits for company.
-                self._wanted = max(len(batch), _ENOUGH) if len(batch) > 1 else 0
                 if not self._waiting:
                     return
         finally:
@@ -123,12 +134,9 @@ class Coalescer(Generic[Item, Outcome]):
             self._waiting.clear()
 
     async def _gather(self) -> None:
-        """Under load, waits until as many items have come as the last batch had, though not for longer than a turn.
-
-        A batch of five costs little more than one of one, and what is saved is everybody's time.
-        """
+        """Under load, waits for the end of the last batch's turn, or until enough have come."""
         left = self._begun_at + _TURN_SECONDS - time.monotonic()
-        if len(self._waiting) >= self._wanted or left <= 0:
+        if _traffic.under_way < _COMPANY or len(self._waiting) >= _ENOUGH or left <= 0:
             return
         self._enough.clear()
         with suppress(TimeoutError):
