@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ import psycopg
 from psycopg.rows import TupleRow
 
 _SETTLE_SECONDS = 30.0
+_PUBLISHERS = ("orders", "payments")
+"""The services that have something to tell."""
 
 
 @dataclass(frozen=True)
@@ -35,26 +38,47 @@ class Servers:
 
 async def violations(servers: Servers) -> list[str]:
     """Sentences that say what is wrong; empty when all is well."""
-    await _settled(servers)
-    found: list[str] = []
-    for check in (_stock, _orders_and_stock, _orders_and_payments, _orders_have_deadlines, _events_of_orders, _rankings):
+    found = await behind(servers)
+    for check in CHECKS.values():
         found += await check(servers)
     return found
 
 
-async def _settled(servers: Servers) -> None:
-    """Waits until outboxes and subscriptions have caught up; what hasn't by then shows as a violation."""
-    deadline = time.monotonic() + _SETTLE_SECONDS
-    while time.monotonic() < deadline:
-        waiting = [await _rows(servers.database(service), "SELECT count(*) FROM outbox") for service in ("orders", "payments")]
-        behind = await _rows(
-            servers.events,
-            """SELECT coalesce(sum(p.head - l.position), 0) + (SELECT count(*) FROM failures WHERE due_at IS NOT NULL)
-               FROM leases l JOIN partitions p ON p.id = l.partition_id""",
-        )
-        if sum(rows[0][0] for rows in (*waiting, behind)) == 0:
-            return
+async def behind(servers: Servers, seconds: float = _SETTLE_SECONDS) -> list[str]:
+    """Waits until outboxes and subscriptions have caught up to where they stand now; sentences about those that haven't by then."""
+    deadline = time.monotonic() + seconds
+    outboxes = {service: await _newest(servers, service) for service in _PUBLISHERS}
+    unpublished = await _until_empty(lambda: _unpublished(servers, outboxes), deadline)
+    heads = dict(await _rows(servers.events, "SELECT id, head FROM partitions"))
+    return unpublished + await _until_empty(lambda: _unread(servers, heads), deadline)
+
+
+async def _until_empty(look: Callable[[], Awaitable[list[str]]], deadline: float) -> list[str]:
+    while (found := await look()) and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
+    return found
+
+
+async def _newest(servers: Servers, service: str) -> int:
+    return (await _rows(servers.database(service), "SELECT coalesce(max(id), 0) FROM outbox"))[0][0]
+
+
+async def _unpublished(servers: Servers, upto: Mapping[str, int]) -> list[str]:
+    left = {
+        service: (await _rows(servers.database(service), f"SELECT count(*) FROM outbox WHERE id <= {last}"))[0][0]
+        for service, last in upto.items()
+    }
+    return [f"{count} events of {service} are not on the bus" for service, count in left.items() if count]
+
+
+async def _unread(servers: Servers, heads: Mapping[int, int]) -> list[str]:
+    left = Counter[tuple[str, str]]()
+    leases = "SELECT group_name, topic, partition_id, position FROM leases JOIN partitions ON id = partition_id"
+    for group, topic, partition, position in await _rows(servers.events, leases):
+        left[group, topic] += max(0, heads.get(partition, 0) - position)
+    failures = "SELECT group_name, topic FROM failures JOIN partitions ON partitions.id = partition_id WHERE due_at IS NOT NULL"
+    left.update((group, topic) for group, topic in await _rows(servers.events, failures))
+    return [f"{group} has yet to work off {count} events of {topic}" for (group, topic), count in left.items() if count]
 
 
 async def _stock(servers: Servers) -> list[str]:
@@ -67,8 +91,10 @@ async def _stock(servers: Servers) -> list[str]:
            LEFT JOIN (SELECT sku, warehouse_id, sum(quantity) AS quantity FROM holds GROUP BY 1, 2) h USING (sku, warehouse_id)
            WHERE b.on_hand <> coalesce(l.units, 0) OR b.reserved <> coalesce(h.quantity, 0) OR b.reserved < 0 OR b.on_hand < b.reserved""",
     )
+    # Differences, not levels: those of a SKU that sells would read otherwise at every look.
     return [
-        f"stock of {sku} in {warehouse}: on hand {on_hand} (ledger {ledger}), reserved {reserved} (held {held})"
+        f"stock of {sku} in {warehouse}: on hand is {on_hand - ledger} off its ledger, reserved {reserved - held} off what is held"
+        + (", and more is reserved than there is" if on_hand < reserved else "")
         for sku, warehouse, on_hand, reserved, ledger, held in broken
     ]
 
@@ -182,3 +208,14 @@ def _by_sku(lines: Iterable[tuple[str, int]]) -> dict[str, int]:
 async def _rows(url: str, statement: str) -> list[Any]:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         return await (await connection.execute(statement)).fetchall()  # type: ignore[arg-type]
+
+
+CHECKS: Mapping[str, Callable[[Servers], Awaitable[list[str]]]] = {
+    "stock": _stock,
+    "orders and stock": _orders_and_stock,
+    "orders and payments": _orders_and_payments,
+    "deadlines of orders": _orders_have_deadlines,
+    "events of orders": _events_of_orders,
+    "rankings": _rankings,
+}
+"""What is checked, by name; a check's docstring says what must hold."""

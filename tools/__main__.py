@@ -7,7 +7,7 @@ import sys
 import typer
 
 from tools import ExpectedFailure
-from tools.commands import HomeOption, check, demo, down, events, import_, load, logs, replay, status, test, trace, up
+from tools.commands import HomeOption, check, demo, doctor, down, events, import_, load, logs, replay, status, test, trace, up
 
 app = typer.Typer(
     name="bazaar",
@@ -34,6 +34,7 @@ app.command("import")(import_.import_)
 app.command()(replay.replay)
 app.command()(load.load)
 app.command()(trace.trace)
+app.command()(doctor.doctor)
 app.add_typer(events.app, name="events")
 app.command()(logs.logs)
 app.command("test", context_settings=PASS_ON)(test.run_tests)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 import uvloop
 
+from tests.invariants import violations
 from tools import ExpectedFailure
+from tools.auditing import lasting, servers_of
 from tools.commands import HomeOption, home_of
 from tools.home import Home
 from tools.loading import Plan, run
-from tools.servers.postgres import Postgres
 
 LOOKS, BETWEEN_LOOKS = 4, 10.0
 """How often the invariants are checked before they count as violated, and how many seconds apart."""
@@ -58,19 +59,7 @@ def load(
 
 async def _lasting_violations(home: Home) -> list[str]:
     """What doesn't hold even once the calls have ended whose clients had stopped waiting."""
-    for _ in range(LOOKS - 1):
-        if not await _violations(home):
-            return []
-        await asyncio.sleep(BETWEEN_LOOKS)
-    return await _violations(home)
-
-
-async def _violations(home: Home) -> list[str]:
-    from tests.invariants import Servers, violations
-
-    postgres = Postgres(home.folder("postgres"), home.sockets)
-    servers = Servers(postgres.url("bazaar_{service}", "bazaar_{service}"), postgres.url("bazaar_events", "bazaar_events"))
-    return await violations(servers)
+    return await lasting(partial(violations, servers_of(home)), LOOKS, BETWEEN_LOOKS)
 
 
 def _show(figures: dict[str, Any]) -> None:
