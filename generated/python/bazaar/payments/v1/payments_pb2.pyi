@@ -99,6 +99,7 @@ class Payment(_message.Message):
     GATEWAY_FIELD_NUMBER: _builtins.int
     PAYMENT_LINK_FIELD_NUMBER: _builtins.int
     FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """UUIDv7; the gateway's idempotency key as well."""
     order_id: _builtins.str
@@ -110,6 +111,8 @@ class Payment(_message.Message):
     """Where the customer pays; empty once there is nothing to pay, and while the gateway has not been reached."""
     failure_reason: _builtins.str
     """Why it FAILED: the gateway's reason, such as DECLINED."""
+    version: _builtins.int
+    """Grows with every change of state."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money: ...
     @_builtins.property
@@ -129,10 +132,11 @@ class Payment(_message.Message):
         gateway: _builtins.str = ...,
         payment_link: _builtins.str = ...,
         failure_reason: _builtins.str = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "failure_reason", b"failure_reason", "gateway", b"gateway", "method", b"method", "order_id", b"order_id", "payment_id", b"payment_id", "payment_link", b"payment_link", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "failure_reason", b"failure_reason", "gateway", b"gateway", "method", b"method", "order_id", b"order_id", "payment_id", b"payment_id", "payment_link", b"payment_link", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
