@@ -26,6 +26,8 @@ class Gateway(ThreadingHTTPServer):
     """Serves on a port of 127.0.0.1."""
 
     daemon_threads = True
+    # By default five callers may wait; the kernel lets the sixth try again a second later.
+    request_queue_size = 256
 
     def __init__(self, port: int, books: Books, api_key: str) -> None:
         super().__init__(("127.0.0.1", port), _Handler)

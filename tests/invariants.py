@@ -6,15 +6,25 @@ Reads the services' databases directly, as no service may: an auditor with keys 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.rows import TupleRow
 
 _SETTLE_SECONDS = 30.0
+
+_UNDELIVERED = "SELECT count(*) FROM webhooks WHERE due_at IS NOT NULL"
+_MOVED = """
+SELECT p.reference, p.currency, p.minor_units, count(*) FILTER (WHERE e.state = 'CAPTURED'), count(*) FILTER (WHERE e.state = 'REFUNDED'),
+    coalesce(sum(e.minor_units) FILTER (WHERE e.state = 'CAPTURED'), 0), coalesce(sum(e.minor_units) FILTER (WHERE e.state = 'REFUNDED'), 0)
+FROM payments p JOIN entries e USING (payment_id) WHERE e.state IN ('CAPTURED', 'REFUNDED') GROUP BY p.payment_id
+"""
 
 
 @dataclass(frozen=True)
@@ -24,10 +34,12 @@ class Servers:
     Args:
         databases: PostgreSQL of a service, with `{service}` to be filled in.
         events: PostgreSQL of the event bus.
+        books: the SQLite file of the payment gateway's own books, where there is one.
     """
 
     databases: str
     events: str
+    books: Path | None = None
 
     def database(self, service: str) -> str:
         return self.databases.replace("{service}", service)
@@ -37,7 +49,7 @@ async def violations(servers: Servers) -> list[str]:
     """Sentences that say what is wrong; empty when all is well."""
     await _settled(servers)
     found: list[str] = []
-    for check in (_stock, _orders_and_stock, _orders_and_payments, _orders_have_deadlines, _events_of_orders, _rankings):
+    for check in (_stock, _orders_and_stock, _orders_and_payments, _money, _deadlines, _events_of_orders, _rankings):
         found += await check(servers)
     return found
 
@@ -52,7 +64,7 @@ async def _settled(servers: Servers) -> None:
             """SELECT coalesce(sum(p.head - l.position), 0) + (SELECT count(*) FROM failures WHERE due_at IS NOT NULL)
                FROM leases l JOIN partitions p ON p.id = l.partition_id""",
         )
-        if sum(rows[0][0] for rows in (*waiting, behind)) == 0:
+        if sum(row[0] for rows in (*waiting, behind, _books(servers, _UNDELIVERED)) for row in rows) == 0:
             return
         await asyncio.sleep(0.05)
 
@@ -108,20 +120,56 @@ async def _orders_and_payments(servers: Servers) -> list[str]:
     found: list[str] = []
     for order_id, state, content in await _orders(servers):
         paid = payments.get(order_id, ("none", "", 0))
-        if state == "CONFIRMED" and paid not in {(good, content["currency"], content["total"]) for good in ("ACCEPTED", "CAPTURED")}:
+        good = "ACCEPTED" if content and content["payment_method"] == "COD" else "CAPTURED"
+        if state == "CONFIRMED" and paid != (good, content["currency"], content["total"]):
             found.append(f"order {order_id} of {content['total']} {content['currency']} is CONFIRMED but its payment is {paid}")
-        if state == "CANCELLED" and content and paid[0] not in ("VOIDED", "REFUNDED", "FAILED"):
+        if state == "CANCELLED" and content and paid[0] not in ("VOIDED", "REFUNDING", "REFUNDED"):
             found.append(f"order {order_id} is CANCELLED but its payment is {paid}")
     return found
 
 
-async def _orders_have_deadlines(servers: Servers) -> list[str]:
-    """Every order is final, confirmed, or has a time by which somebody moves it on."""
+async def _money(servers: Servers) -> list[str]:
+    """By the gateway's own books, money is taken once for a payment and given back at most once, all of it; only live orders have any."""
+    payments = {
+        order_id: (state, currency, minor_units)
+        for order_id, state, currency, minor_units in await _rows(
+            servers.database("payments"), "SELECT order_id::text, state, currency, minor_units FROM payments"
+        )
+    }
+    orders = {order_id: state for order_id, state, _ in await _orders(servers)}
+    found: list[str] = []
+    for order_id, currency, minor_units, captures, refunds, taken, back in _books(servers, _MOVED):
+        state, *amount = payments.get(order_id, ("none", "", 0))
+        if (
+            captures > 1
+            or refunds > captures
+            or amount != [currency, minor_units]
+            or taken != captures * minor_units
+            or back != refunds * taken
+        ):
+            found.append(
+                f"for order {order_id} of {minor_units} {currency}, {taken} was captured ({captures}) and {back} refunded ({refunds})"
+            )
+        is_wanted = orders.get(order_id) in ("PAYMENT_PENDING", "CONFIRMED") and state in ("PENDING", "AUTHORIZED", "CAPTURED")
+        if captures > refunds and not is_wanted and state != "REFUNDING":
+            found.append(f"order {order_id} is {orders.get(order_id)} and its payment {state}, but the gateway has its money")
+        if refunds and state not in ("REFUNDING", "REFUNDED"):
+            found.append(f"the gateway has refunded order {order_id}, whose payment is {state}")
+    return found
+
+
+async def _deadlines(servers: Servers) -> list[str]:
+    """Every order and payment is final, waits for nobody, or has a time by which somebody moves it on."""
     stuck = await _rows(
         servers.database("orders"),
-        "SELECT order_id::text, state FROM orders WHERE state NOT IN ('CONFIRMED', 'CANCELLED') AND due_at IS NULL",
+        "SELECT 'order ' || order_id, state FROM orders WHERE state NOT IN ('CONFIRMED', 'CANCELLED') AND due_at IS NULL",
     )
-    return [f"order {order_id} is {state} and has no deadline" for order_id, state in stuck]
+    stuck += await _rows(
+        servers.database("payments"),
+        """SELECT 'payment of order ' || order_id, state FROM payments
+           WHERE state IN ('PENDING', 'AUTHORIZED', 'REFUNDING') AND gateway <> '' AND due_at IS NULL""",
+    )
+    return [f"{which} is {state} and has no deadline" for which, state in stuck]
 
 
 async def _events_of_orders(servers: Servers) -> list[str]:
@@ -132,6 +180,7 @@ async def _events_of_orders(servers: Servers) -> list[str]:
         told.setdefault(order_id, []).append(kind.rpartition(".")[2])
     events = {
         "PAYMENT_PENDING": "OrderCreated",
+        "PAYMENT_FAILED": "OrderPaymentFailed",
         "CONFIRMED": "OrderPlaced",
         "CANCELLING": "OrderCancelling",
         "CANCELLED": "OrderCancelled",
@@ -177,6 +226,14 @@ def _by_sku(lines: Iterable[tuple[str, int]]) -> dict[str, int]:
     for sku, quantity in lines:
         total[sku] = total.get(sku, 0) + quantity
     return total
+
+
+def _books(servers: Servers, statement: str) -> list[Any]:
+    """What the gateway's books say; nothing where there is none."""
+    if servers.books is None:
+        return []
+    with closing(sqlite3.connect(f"file:{servers.books}?mode=ro", uri=True)) as books:
+        return books.execute(statement).fetchall()
 
 
 async def _rows(url: str, statement: str) -> list[Any]:

@@ -69,7 +69,8 @@ async def _violations(home: Home) -> list[str]:
     from tests.invariants import Servers, violations
 
     postgres = Postgres(home.folder("postgres"), home.sockets)
-    servers = Servers(postgres.url("bazaar_{service}", "bazaar_{service}"), postgres.url("bazaar_events", "bazaar_events"))
+    databases, events = postgres.url("bazaar_{service}", "bazaar_{service}"), postgres.url("bazaar_events", "bazaar_events")
+    servers = Servers(databases, events, home.folder("sandbox") / "books.sqlite")
     return await violations(servers)
 
 
