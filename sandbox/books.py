@@ -20,6 +20,7 @@ from sandbox.model import Payment, Refused, Switches, moved
 
 DISORDER_SECONDS = 1.0
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 60.0
+MOST_ATTEMPTS = 24 * 60
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS payments (
@@ -31,10 +32,10 @@ CREATE TABLE IF NOT EXISTS entries (
     at REAL NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS webhooks (
-    webhook_id INTEGER PRIMARY KEY, payment_id TEXT NOT NULL, body TEXT NOT NULL, due_at REAL, attempts INTEGER NOT NULL DEFAULT 0
+    webhook_id INTEGER PRIMARY KEY, payment_id TEXT NOT NULL, body TEXT NOT NULL, due_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX IF NOT EXISTS webhooks_due ON webhooks (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS webhooks_of ON webhooks (payment_id);
+CREATE INDEX IF NOT EXISTS webhooks_due ON webhooks (due_at);
+CREATE INDEX IF NOT EXISTS entries_of ON entries (payment_id);
 CREATE TABLE IF NOT EXISTS switches (one INTEGER PRIMARY KEY CHECK (one = 1), document TEXT NOT NULL) STRICT;
 """
 
@@ -138,7 +139,7 @@ class Books:
         """The webhook that is due longest, or how many seconds it is to the next one."""
         with self._lock:
             row = self._database.execute(
-                "SELECT webhook_id, body, attempts, due_at FROM webhooks WHERE due_at IS NOT NULL ORDER BY due_at, webhook_id LIMIT 1"
+                "SELECT webhook_id, body, attempts, due_at FROM webhooks ORDER BY due_at, webhook_id LIMIT 1"
             ).fetchone()
         if row is None:
             return None, LONGEST_RETRY_SECONDS
@@ -149,14 +150,17 @@ class Books:
     def delivered(self, webhook: Webhook) -> None:
         """The shop has confirmed it."""
         with self._transaction() as tx:
-            tx.execute("UPDATE webhooks SET due_at = NULL WHERE webhook_id = ?", [webhook.webhook_id])
+            tx.execute("DELETE FROM webhooks WHERE webhook_id = ?", [webhook.webhook_id])
 
     def put_off(self, webhook: Webhook) -> None:
-        """It is sent again later."""
+        """It is sent again later; after a day it is given up."""
+        if webhook.attempts >= MOST_ATTEMPTS:
+            return self.delivered(webhook)
         pause = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(webhook.attempts, 10))
         change = [time.time() + pause, webhook.attempts + 1, webhook.webhook_id]
         with self._transaction() as tx:
             tx.execute("UPDATE webhooks SET due_at = ?, attempts = ? WHERE webhook_id = ?", change)
+        return None
 
     def close(self) -> None:
         with self._lock:
@@ -165,8 +169,8 @@ class Books:
     def _tell(self, tx: sqlite3.Connection, payment: Payment, switches: Switches) -> None:
         if switches.lose_webhooks:
             return
-        (earlier,) = tx.execute("SELECT count(*) FROM webhooks WHERE payment_id = ?", [payment.payment_id]).fetchone()
-        late = DISORDER_SECONDS if switches.disorder and not earlier else 0.0
+        (number,) = tx.execute("SELECT count(*) FROM entries WHERE payment_id = ?", [payment.payment_id]).fetchone()
+        late = DISORDER_SECONDS if switches.disorder and number == 1 else 0.0
         body = json.dumps(document(payment))
         row = (payment.payment_id, body, payment.changed_at + switches.webhook_delay_seconds + late)
         for _ in range(1 + switches.duplicate_webhooks):

@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow
 
 _SETTLE_SECONDS = 30.0
 
-_UNDELIVERED = "SELECT count(*) FROM webhooks WHERE due_at IS NOT NULL"
+_UNDELIVERED = "SELECT count(*) FROM webhooks"
 _MOVED = """
 SELECT p.reference, p.currency, p.minor_units, count(*) FILTER (WHERE e.state = 'CAPTURED'), count(*) FILTER (WHERE e.state = 'REFUNDED'),
     coalesce(sum(e.minor_units) FILTER (WHERE e.state = 'CAPTURED'), 0), coalesce(sum(e.minor_units) FILTER (WHERE e.state = 'REFUNDED'), 0)
