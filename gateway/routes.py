@@ -21,8 +21,12 @@ GRACE_SECONDS = 1.0
 """How much later than the service itself the edge gives up: the service's own answer says more."""
 
 IMPORT_BYTES = 4 * 2**20
-LARGE = ("bazaar.catalog.v1.CatalogService/ImportProducts",)
-"""Methods that take more than the edge's limit."""
+WEBHOOK_BYTES = 256 * 2**10
+BODY_BYTES_OF = {
+    "bazaar.catalog.v1.CatalogService/ImportProducts": IMPORT_BYTES,
+    "bazaar.payments.v1.PaymentsService/ReceiveWebhook": WEBHOOK_BYTES,
+}
+"""Methods with a limit of their own."""
 
 NEVER_BEGUN = "connect-failure,refused-stream"
 """Failures after which no handler has seen the call: any call may be tried again."""
@@ -80,10 +84,10 @@ def _call(method: Method) -> dict[str, Any]:
         "requirement_name": USER if method.needs_user else ANYONE,
     }
     filters: dict[str, Any] = {"envoy.filters.http.jwt_authn": requirement}
-    if method.name in LARGE:
+    if most := BODY_BYTES_OF.get(method.name):
         filters["envoy.filters.http.buffer"] = {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
-            "buffer": {"max_request_bytes": IMPORT_BYTES},
+            "buffer": {"max_request_bytes": most},
         }
     return {
         "name": method.name,

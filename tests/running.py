@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.invariants import Servers
+from tests.sandbox import SandboxClient
 from tools import ROOT
 from tools.home import Home
 from tools.servers import free_port
@@ -40,7 +41,14 @@ class RunningBazaar:
     def servers(self) -> Servers:
         """Its databases, for the judge."""
         postgres = Postgres(self.home.folder("postgres"), self.home.sockets)
-        return Servers(postgres.url("bazaar_{service}"), postgres.url("bazaar_events"))
+        return Servers(postgres.url("bazaar_{service}"), postgres.url("bazaar_events"), self.home.folder("sandbox") / "books.sqlite")
+
+    def sandbox(self) -> SandboxClient:
+        """A client of its payment gateway."""
+        state = self.home.read_state()
+        assert state is not None
+        [address] = [process.address for process in state.processes if process.name == "sandbox"]
+        return SandboxClient(f"http://{address}", self.secret("sandbox_key"))
 
     def secret(self, name: str) -> str:
         return (self.home.folder("secrets") / name).read_text().strip()

@@ -74,7 +74,8 @@ class Shell:
 
     async def violations(self) -> list[str]:
         """What doesn't hold of the shop, as sentences."""
-        return await violations(Servers(self.database("{service}"), self.database("events")))
+        books = self.home.folder("sandbox") / "books.sqlite"
+        return await violations(Servers(self.database("{service}"), self.database("events"), books))
 
     def newest_report(self, title: str) -> dict[str, Any]:
         """What the last run of a command wrote down."""

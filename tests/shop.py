@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from google.api import httpbody_pb2
 from grpc import StatusCode
 from grpc.aio import AioRpcError, Channel
 
@@ -20,7 +21,7 @@ from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2, catalog_service_
 from bazaar.checkout.v1 import checkout_service_pb2, checkout_service_pb2_grpc
 from bazaar.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from bazaar.orders.v1 import orders_pb2, orders_service_pb2, orders_service_pb2_grpc
-from bazaar.payments.v1 import payments_pb2
+from bazaar.payments.v1 import payments_pb2, payments_service_pb2, payments_service_pb2_grpc
 from bazaar.pricing.v1 import pricing_pb2, pricing_service_pb2, pricing_service_pb2_grpc
 from bazaar.ranking.v1 import ranking_service_pb2, ranking_service_pb2_grpc
 from bazaar.type.v1 import money_pb2
@@ -31,6 +32,7 @@ from services.kit.rpc.client import socket_channel
 from services.kit.runtime import Runtime
 from services.kit.settings import Settings
 from tests.invariants import Servers, violations
+from tests.sandbox import Hear, SandboxClient
 from tests.unit.serving import Client, details_of, user
 
 T = TypeVar("T")
@@ -53,12 +55,14 @@ class Shop:
     Args:
         runtime: all services, in this process.
         servers: where their databases are.
+        sandbox: the payment gateway.
     """
 
-    def __init__(self, runtime: Runtime, settings: Settings, servers: Servers) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, servers: Servers, sandbox: SandboxClient) -> None:
         self.runtime = runtime
         self.settings = settings
         self.servers = servers
+        self.sandbox = sandbox
         self._channel: Channel | None = None
         self._numbers = itertools.count(1)
 
@@ -140,6 +144,18 @@ class Shop:
         ask = cart_service_pb2.GetItemCountRequest(cart_id=cart_id)
         return (await self.cart(customer.principal).GetItemCount(ask)).item_count
 
+    async def place(
+        self, customer: Customer, *lines: tuple[str, int], key: str = "", **fields: Any
+    ) -> checkout_service_pb2.PlaceOrderResponse:
+        """Places an order of lines, by UPI unless the fields say otherwise; the order and where to pay."""
+        ask = order_of(customer, *lines, key=key, **{"payment_method": payments_pb2.Payment.UPI, **fields})
+        return await self.checkout(customer.principal).PlaceOrder(ask)
+
+    async def stands(self, customer: Customer, order_id: str) -> tuple[str, str]:
+        """The states of an order and of its payment."""
+        order = await self.read(customer, order_id)
+        return orders_pb2.Order.State.Name(order.state), payments_pb2.Payment.State.Name(order.payment_state)
+
     async def order(self, customer: Customer, *lines: tuple[str, int], key: str = "", **fields: Any) -> orders_pb2.Order:
         """Places an order of lines, or of what else the fields say."""
         ask = order_of(customer, *lines, key=key, **fields)
@@ -188,6 +204,22 @@ def order_of(customer: Customer, *lines: tuple[str, int], key: str = "", **field
     return checkout_service_pb2.PlaceOrderRequest(
         lines=[checkout_service_pb2.PlaceOrderRequest.Line(sku=sku, quantity=quantity) for sku, quantity in lines], request_id=key, **wanted
     )
+
+
+def webhooks_to(shop: Shop) -> Hear:
+    """What an edge does with webhooks: hands them on, and answers with what the shop says."""
+    loop = asyncio.get_running_loop()
+    stub = shop.stub(payments_service_pb2_grpc.PaymentsServiceStub)
+
+    async def hand_on(headers: dict[str, str], body: bytes) -> int:
+        ask = payments_service_pb2.ReceiveWebhookRequest(gateway="sandbox", body=httpbody_pb2.HttpBody(data=body))
+        try:
+            await stub.having(("sandbox-signature", headers["sandbox-signature"])).ReceiveWebhook(ask)
+        except AioRpcError:
+            return 503
+        return 200
+
+    return lambda headers, body: asyncio.run_coroutine_threadsafe(hand_on(headers, body), loop).result(20)
 
 
 async def refused(call: Awaitable[Any]) -> tuple[str, str, dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from services.__main__ import find_services, migrate_all
 from services.kit.runtime import Runtime
 from services.revocation import Revocations
 from tests.invariants import Servers
-from tests.shop import Customer, Shop, settings_for
+from tests.sandbox import Door, running_sandbox
+from tests.shop import Customer, Shop, settings_for, webhooks_to
 from tools.secrets import make_missing
 
 if TYPE_CHECKING:
@@ -36,15 +38,23 @@ async def shop(
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         for name in MIGRATED:
             connection.execute(f"CREATE DATABASE bazaar_{name}")  # type: ignore[arg-type]
-    servers = Servers(postgres.url("bazaar_{service}"), postgres.url("bazaar_events"))
+    folder = tmp_path_factory.mktemp("gateway")
+    servers = Servers(postgres.url("bazaar_{service}"), postgres.url("bazaar_events"), folder / "sandbox" / "books.sqlite")
+    door = Door()
+    stack = ExitStack()
+    server, sandbox = stack.enter_context(running_sandbox(folder, secrets, door.url))
     settings = settings_for(secrets, short_directory, servers, redis_url, mongo_url, "flow-1")
+    settings = settings.model_copy(update={"gateways": f"sandbox={server.url}"})
     await migrate_all([], settings)
     revocations = Revocations()
     runtime = Runtime(find_services([]), settings, is_revoked=revocations.is_revoked, process_work=[revocations.watch])
-    shop = Shop(runtime, settings, servers)
+    shop = Shop(runtime, settings, servers, sandbox)
     await shop.open()
+    door.hear = webhooks_to(shop)
     yield shop
     await shop.close()
+    stack.close()
+    door.close()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ from tools.servers.postgres import Postgres
 def servers_of(home: Home) -> Servers:
     """Where a home keeps things."""
     postgres = Postgres(home.folder("postgres"), home.sockets)
-    return Servers(postgres.url("bazaar_{service}", "bazaar_{service}"), postgres.url("bazaar_events", "bazaar_events"))
+    databases, events = postgres.url("bazaar_{service}", "bazaar_{service}"), postgres.url("bazaar_events", "bazaar_events")
+    return Servers(databases, events, home.folder("sandbox") / "books.sqlite")
 
 
 async def lasting(look: Callable[[], Awaitable[list[str]]], looks: int, pause_seconds: float) -> list[str]:

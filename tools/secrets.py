@@ -49,6 +49,8 @@ MAKERS: dict[str, Callable[[], str]] = {
     "jwt.json": _signing_keys,
     "quote.json": _keyring,
     "pages.json": _keyring,
+    "sandbox.json": _keyring,
+    "sandbox_key": _password,
     "redis_password": _password,
     "mongo_password": _password,
     # MongoDB takes base64 characters only.

@@ -13,6 +13,7 @@ from tools.servers.envoy import Envoy
 from tools.servers.mongo import Mongo
 from tools.servers.postgres import Postgres
 from tools.servers.redis import BUS, Redis
+from tools.servers.sandbox import Sandbox
 from tools.servers.worker import Worker
 
 WORKERS = 2
@@ -32,8 +33,9 @@ class Stack:
         self.redis = Redis(home.folder("redis"), secrets.read(vault, "redis_password"), ports["redis"])
         key = secrets.read(vault, "mongo_keyfile")
         self.mongo = Mongo(home.folder("mongo"), secrets.read(vault, "mongo_password"), key, ports["mongo"])
-        self.workers = [Worker(f"worker-{number}", home.sockets, self.migrated, self.environment()) for number in range(1, WORKERS + 1)]
         self.edge = Envoy(home.folder("envoy") / "envoy.yaml", edge_port())
+        self.sandbox = Sandbox(home.folder("sandbox"), vault, f"{self.edge.url}/v1/payments/webhook/sandbox", ports["sandbox"])
+        self.workers = [Worker(f"worker-{number}", home.sockets, self.migrated, self.environment()) for number in range(1, WORKERS + 1)]
 
     def environment(self) -> dict[str, str]:
         """The settings of every process that runs services."""
@@ -42,6 +44,7 @@ class Stack:
             "BAZAAR_EVENTS_URL": self.postgres.url("bazaar_events", "bazaar_events").replace("postgresql:", "postgres:", 1),
             "BAZAAR_REDIS_URL": self.redis.url,
             "BAZAAR_MONGO_URL": self.mongo.url,
+            "BAZAAR_GATEWAYS": f"sandbox={self.sandbox.url}",
             "BAZAAR_SECRETS": str(self.home.folder("secrets")),
             "BAZAAR_TRACE_DIR": str(self.home.folder("traces")),
             # Logs are files here: no block of lines may wait in a buffer while the process dies.
@@ -68,11 +71,12 @@ def edge_port() -> int:
 
 
 def _ports(file: Path) -> dict[str, int]:
-    """The home's own ports: those of the last time while they are free, so that MongoDB's member keeps its address."""
+    """The home's own ports: those of the last time while they are free, so that MongoDB's member and payment links keep their addresses."""
     known: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
     ports = {
         "redis": _keep(known.get("redis"), also=BUS) or free_port(also=BUS),
         "mongo": _keep(known.get("mongo")) or free_port(),
+        "sandbox": _keep(known.get("sandbox")) or free_port(),
     }
     if ports != known:
         write_private(file, json.dumps(ports))

@@ -83,10 +83,10 @@ class Supervisor:
         stack = self._stack = Stack(self._home)
         stack.edge.prepare()
         self._enter("starting")
-        tell("step", "Starting PostgreSQL, Redis, MongoDB")
+        tell("step", "Starting PostgreSQL, Redis, MongoDB, the payment sandbox")
         for gate in (stack.created, stack.migrated):
             gate.unlink(missing_ok=True)
-        servers = [self._add(server) for server in (stack.postgres, stack.redis, stack.mongo)]
+        servers = [self._add(server) for server in (stack.postgres, stack.redis, stack.mongo, stack.sandbox)]
         workers = [self._add(worker) for worker in stack.workers]
         configuration = asyncio.create_task(self._run("edge-configuration", edge_configuration(self._home, stack)))
         await together(self._migrate(stack, servers[0]), *(child.started() for child in servers))
@@ -134,7 +134,7 @@ class Supervisor:
 
     async def _stop_all(self) -> None:
         """The edge first, then the workers, which finish what they have, then what they stand on."""
-        for role in ({"envoy"}, {"worker"}, {"postgres", "redis", "mongo"}):
+        for role in ({"envoy"}, {"worker"}, {"postgres", "redis", "mongo", "sandbox"}):
             await asyncio.gather(*(child.stop() for child in self._children if child.server.name.split("-")[0] in role))
 
     async def _rotate_logs(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from services.kit.errors import Aborted, FailedPrecondition, InvalidArgument
+from services.kit.errors import Aborted, FailedPrecondition, InvalidArgument, Unavailable
 from services.kit.money import CurrencyMismatch, Money
 
 ON_DELIVERY = "ON_DELIVERY"
@@ -45,6 +45,18 @@ class OrderCancelled(FailedPrecondition):
     """The order ended while it was being placed."""
 
     reason = "ORDER_CANCELLED"
+
+
+class NothingToPay(FailedPrecondition):
+    """The order doesn't wait for money."""
+
+    reason = "NOTHING_TO_PAY"
+
+
+class GatewayAway(Unavailable):
+    """The gateway hasn't said yet where to pay."""
+
+    reason = "GATEWAY_AWAY"
 
 
 class RequestInProgress(Aborted):

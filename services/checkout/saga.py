@@ -101,8 +101,8 @@ class PlaceOrderSaga:
         order = await self._submitted(time.monotonic() + patience)
         tracing.current().set_attribute(tracing.ORDER_ID, order.order_id)
         if order.state == _STATE.PAYMENT_PENDING:
-            order = await self._pay_and_confirm(order)
-        elif order.state in _ENDED and not order.HasField("confirm_time"):
+            return await self._pay_and_confirm(order)
+        if order.state in _ENDED and not order.HasField("confirm_time"):
             raise OrderCancelled("The order was cancelled before it was confirmed.", order_id=order.order_id, why=order.cancel_reason)
         return pb.PlaceOrderResponse(order=order)
 
@@ -234,16 +234,19 @@ class PlaceOrderSaga:
     def _method_class(self) -> str:
         return method_class(payments_pb2.Payment.Method.Name(self._request.payment_method))
 
-    async def _pay_and_confirm(self, order: orders_pb2.Order) -> orders_pb2.Order:
-        """The steps after the order is visible; rivals may do them at once, for both are idempotent by the order's id."""
+    async def _pay_and_confirm(self, order: orders_pb2.Order) -> pb.PlaceOrderResponse:
+        """The steps after the order is visible; rivals may do them at once, for all are idempotent by the order's id."""
         try:
-            payment = await self._to.payments.CreatePayment(
+            answer = await self._to.payments.CreatePayment(
                 payments_service_pb2.CreatePaymentRequest(order_id=order.order_id, method=order.payment_method, amount=order.total)
             )
-            if payment.payment.state not in _PAID:
-                return order
-            ask = orders_service_pb2.ConfirmOrderRequest(order_id=order.order_id, payment_state=payment.payment.state)
-            return (await self._to.orders.ConfirmOrder(ask)).order
+            payment = answer.payment
+            if payment.state in _PAID:
+                confirm = orders_service_pb2.ConfirmOrderRequest(order_id=order.order_id, payment_state=payment.state)
+                return pb.PlaceOrderResponse(order=(await self._to.orders.ConfirmOrder(confirm)).order)
+            # The customer, or the gateway, has the next word; orders hears of it.
+            waiting = await self._to.orders.AwaitPayment(orders_service_pb2.AwaitPaymentRequest(order_id=order.order_id))
+            return pb.PlaceOrderResponse(order=waiting.order, payment_link=payment.payment_link)
         except grpc.aio.AioRpcError as error:
             if (reason := reason_of(error)) in _MOVED_ON:
                 raise OrderCancelled("The order was cancelled before it was confirmed.", order_id=order.order_id, why=reason) from error

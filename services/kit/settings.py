@@ -79,6 +79,12 @@ class Settings(BaseSettings):
     currency: str = "USD"
     """The shop's own currency (ISO 4217): what prices and revenues are shown in unless a caller asks for another."""
 
+    gateways: str = ""
+    """The payment gateways, in the order in which they are asked for a method: `sandbox=http://127.0.0.1:12345`.
+
+    Unset: cash on delivery only.
+    """
+
     max_concurrent_calls: int = Field(default=1000, gt=0)
     """Unary calls that one service works on at once; more are answered RESOURCE_EXHAUSTED / OVERLOADED."""
 

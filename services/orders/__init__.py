@@ -12,6 +12,7 @@ from services.kit.paging import PageTokens
 from services.kit.service import Parts, Service, ServiceKit
 from services.kit.timers import Timer
 from services.orders.events import ORDER_LINES, ORDERS, announcements
+from services.orders.payments import settle_what_is_paid
 from services.orders.requests import RequestStore
 from services.orders.service import OrdersServicer
 from services.orders.settlement import Settlement
@@ -34,7 +35,10 @@ def build(kit: ServiceKit) -> Parts:
     return Parts(
         servicers=[(add_OrdersServiceServicer_to_server, servicer)],
         topics=[ORDERS, ORDER_LINES],
-        subscriptions=[Subscription(ORDERS.name, "watch-order", watchers.notify, Delivery.BROADCAST)],
+        subscriptions=[
+            Subscription(ORDERS.name, "watch-order", watchers.notify, Delivery.BROADCAST),
+            settle_what_is_paid(store, settlement),
+        ],
         timers=[
             Timer("reap overdue orders", timedelta(seconds=1), reap),
             Timer("forget old requests", timedelta(minutes=10), forget),

@@ -1,4 +1,4 @@
-"""What orders publishes, and what it listens to."""
+"""What orders publishes."""
 
 from __future__ import annotations
 
@@ -47,6 +47,9 @@ def _changes(order: Order) -> Iterator[events_pb2.OrderEvent]:
                 placed_time=timestamp(order.confirmed_at),
             )
             yield events_pb2.OrderEvent(order_placed=placed)
+        case State.PAYMENT_FAILED:
+            failed = events_pb2.OrderPaymentFailed(order_id=order.order_id, user_id=order.user_id, reason=order.timeline[-1].reason)
+            yield events_pb2.OrderEvent(order_payment_failed=failed)
         case State.CANCELLING:
             cancelling = events_pb2.OrderCancelling(order_id=order.order_id, user_id=order.user_id, reason=order.cancel_reason)
             yield events_pb2.OrderEvent(order_cancelling=cancelling)

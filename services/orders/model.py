@@ -51,6 +51,13 @@ FINAL = frozenset({State.DELIVERED, State.RETURNED, State.CANCELLED})
 PAYMENT_DUE = timedelta(seconds=60)
 """How long a submitted order waits for its payment to be opened before the reaper asks payments."""
 
+PAYMENT_WINDOW = timedelta(minutes=15)
+"""How long a customer has to pay, from when the order was opened."""
+
+HOLD_GRACE = timedelta(minutes=1)
+"""How much longer the stock is held: a payment of the last second is still on its way."""
+
+PAYMENT_FAILED_DUE = timedelta(seconds=2)
 CANCELLING_DUE = timedelta(seconds=5)
 """A cancellation that was cut off is taken up again after this."""
 
@@ -174,6 +181,8 @@ class Order:
     updated_at: datetime
     timeline: tuple[TimelineEntry, ...]
     payment_state: str = ""
+    payment_version: int = 0
+    """Of the newest thing that payments told of it."""
     confirmed_at: datetime | None = None
     due_at: datetime | None = None
     cancel_reason: str = ""
@@ -184,6 +193,11 @@ class Order:
     def is_submitted(self) -> bool:
         """Whether anybody but checkout may know of it."""
         return self.content is not None
+
+    @property
+    def pay_until(self) -> datetime:
+        """By then its customer must have paid."""
+        return self.created_at + PAYMENT_WINDOW
 
     @property
     def was_placed(self) -> bool:
@@ -234,6 +248,32 @@ def submitted(order: Order, content: Content, *, version: int, at: datetime) -> 
     return replace(move(order, State.PAYMENT_PENDING, at=at, due_at=at + PAYMENT_DUE), content=content, payment_state="PENDING")
 
 
+def awaiting(order: Order, *, at: datetime) -> Order:
+    """The order with the time to pay that a customer has; as it is when it waits for no payment, or that time is over."""
+    if order.state is not State.PAYMENT_PENDING or at >= order.pay_until or order.due_at == order.pay_until:
+        return order
+    return replace(order, due_at=order.pay_until)
+
+
+def payment_told(order: Order, payment_state: str, version: int, *, at: datetime) -> Order:
+    """The order with its payment's newest state beside its own; as it is when something newer is known."""
+    after = _with_payment(order, payment_state, version)
+    return after if after.payment_state == order.payment_state else replace(after, version=order.version + 1, updated_at=at)
+
+
+def _with_payment(order: Order, payment_state: str, version: int) -> Order:
+    if version <= order.payment_version:
+        return order
+    return replace(order, payment_state=payment_state, payment_version=version)
+
+
+def payment_failed(order: Order, reason: str, *, at: datetime) -> Order:
+    """The order whose customer couldn't pay, about to be cancelled; as it is when it doesn't wait for a payment."""
+    if order.state is not State.PAYMENT_PENDING:
+        return order
+    return move(order, State.PAYMENT_FAILED, at=at, due_at=at + PAYMENT_FAILED_DUE, reason=reason)
+
+
 def confirmed(order: Order, payment_state: str, *, at: datetime) -> Order:
     """The order, paid for; as it is when it was confirmed before.
 
@@ -265,16 +305,18 @@ def cancelling(order: Order, reason: str, *, at: datetime, version: int | None =
     return replace(move(order, State.CANCELLING, at=at, due_at=at + CANCELLING_DUE, reason=reason), cancel_reason=reason)
 
 
-def cancelled(order: Order, *, at: datetime) -> Order:
+def cancelled(order: Order, payment_state: str = "", payment_version: int = 0, *, at: datetime) -> Order:
     """The order at its end, once stock and money have gone back; as it is when it has ended before.
+
+    Args:
+        payment_state: what payments said of its payment, at this version; empty for an order that had none.
 
     Raises:
         IllegalMove: it isn't being cancelled.
     """
     if order.state is State.CANCELLED:
         return order
-    after = move(order, State.CANCELLED, at=at)
-    return replace(after, payment_state="VOIDED") if order.is_submitted else after
+    return _with_payment(move(order, State.CANCELLED, at=at), payment_state, payment_version)
 
 
 def by_root_category(lines: Iterable[Line]) -> dict[str, list[Line]]:

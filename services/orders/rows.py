@@ -22,6 +22,7 @@ def order_from(row: dict[str, Any]) -> Order:
         updated_at=row["updated_at"],
         timeline=tuple(_entry(entry) for entry in row["timeline"]),
         payment_state=row["payment_state"],
+        payment_version=row["payment_version"],
         confirmed_at=row["confirmed_at"],
         due_at=row["due_at"],
         cancel_reason=row["cancel_reason"],

@@ -57,6 +57,9 @@ class OrdersServicer(orders_service_pb2_grpc.OrdersServiceServicer):
         await outlive_caller(abandoning, _SETTLEMENT_BUDGET)
         return pb.AbandonOrderResponse()
 
+    async def AwaitPayment(self, request: pb.AwaitPaymentRequest, context: grpc.aio.ServicerContext) -> pb.AwaitPaymentResponse:
+        return pb.AwaitPaymentResponse(order=to_proto(await self._settlement.await_payment(_traced(request.order_id))))
+
     async def ConfirmOrder(self, request: pb.ConfirmOrderRequest, context: grpc.aio.ServicerContext) -> pb.ConfirmOrderResponse:
         paid = payments_pb2.Payment.State.Name(request.payment_state)
         order = await outlive_caller(self._settlement.confirm(_traced(request.order_id), paid), _SETTLEMENT_BUDGET)

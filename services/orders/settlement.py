@@ -7,6 +7,8 @@ reaper goes on with whatever was left, through these same methods.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import grpc
@@ -15,17 +17,32 @@ import structlog
 from bazaar.inventory.v1 import inventory_service_pb2 as inventory_pb2
 from bazaar.inventory.v1 import inventory_service_pb2_grpc as inventory_grpc
 from bazaar.payments.v1 import payments_pb2, payments_service_pb2, payments_service_pb2_grpc
+from services.kit.clock import system_clock
 from services.kit.rpc.status import reason_of
 from services.kit.telemetry import tracing
-from services.orders.model import Order, State, VersionStale, cancelled, cancelling, confirmed
+from services.orders.model import (
+    HOLD_GRACE,
+    IllegalMove,
+    Order,
+    OrderNotFound,
+    State,
+    VersionStale,
+    awaiting,
+    cancelled,
+    cancelling,
+    confirmed,
+    payment_failed,
+)
 from services.orders.store import OrderStore
 
-EXPIRED = "EXPIRED"
-"""Why the reaper cancels."""
+EXPIRED, OUT_OF_STOCK, PAYMENT_FAILED = "EXPIRED", "OUT_OF_STOCK", "PAYMENT_FAILED"
+"""Why an order is cancelled by itself."""
 
 _RETRY_AFTER = timedelta(seconds=2)
 _STOCK_IS_GONE = {"OUT_OF_STOCK", "RESERVATION_ENDED", "RESERVATION_NOT_FOUND"}
-_PAID = {payments_pb2.Payment.ACCEPTED: "ACCEPTED", payments_pb2.Payment.CAPTURED: "CAPTURED"}
+_PAYMENT = payments_pb2.Payment
+_PAID = {_PAYMENT.ACCEPTED: "ACCEPTED", _PAYMENT.CAPTURED: "CAPTURED"}
+_UNDER_WAY = {_PAYMENT.PENDING, _PAYMENT.AUTHORIZED}
 _log = structlog.get_logger("bazaar.orders")
 
 
@@ -49,13 +66,45 @@ class Settlement:
             IllegalMove: it isn't waiting for its payment.
             AioRpcError: the stock is gone (OUT_OF_STOCK): the order has been cancelled; or inventory can't be asked.
         """
-        try:
+        async with self._cancelled_without_stock(order_id):
             await self._inventory.CommitReservation(inventory_pb2.CommitReservationRequest(order_id=order_id))
-        except grpc.aio.AioRpcError as error:
-            if reason_of(error) in _STOCK_IS_GONE:
-                await self.cancel(order_id, reason="OUT_OF_STOCK")
-            raise
         return await self._store.change(order_id, lambda order, now: confirmed(order, payment_state, at=now))
+
+    async def await_payment(self, order_id: str) -> Order:
+        """Gives the customer the time to pay, and holds the stock for as long and a little longer. Idempotent.
+
+        Raises:
+            AioRpcError: the stock is gone (OUT_OF_STOCK): the order has been cancelled; or inventory can't be asked.
+        """
+        order = await self._store.read(order_id)
+        if order.state is not State.PAYMENT_PENDING:
+            return order
+        left = order.pay_until - system_clock()
+        if left > timedelta():
+            ask = inventory_pb2.ExtendReservationRequest(order_id=order_id)
+            ask.ttl.FromTimedelta(left + HOLD_GRACE)
+            async with self._cancelled_without_stock(order_id):
+                await self._inventory.ExtendReservation(ask)
+        return await self._store.change(order_id, lambda order, now: awaiting(order, at=now))
+
+    async def captured(self, order_id: str) -> None:
+        """What follows from a payment: its order is confirmed, or the money goes back. Idempotent."""
+        try:
+            await self.confirm(order_id, "CAPTURED")
+        except (IllegalMove, OrderNotFound):
+            # It came to nothing meanwhile, or never was.
+            await self._payments.VoidPayment(payments_service_pb2.VoidPaymentRequest(order_id=order_id))
+        except grpc.aio.AioRpcError as error:
+            # Then the order is cancelled: its money has been sent back with that, or this does it.
+            if reason_of(error) not in _STOCK_IS_GONE:
+                raise
+            await self._payments.VoidPayment(payments_service_pb2.VoidPaymentRequest(order_id=order_id))
+
+    async def fail_payment(self, order_id: str, reason: str) -> None:
+        """What follows when the customer couldn't pay: the order is cancelled. Idempotent; one that is paid or ended stays as it is."""
+        order = await self._store.change(order_id, lambda order, now: payment_failed(order, reason, at=now))
+        if order.state is State.PAYMENT_FAILED:
+            await self.cancel(order_id, reason=PAYMENT_FAILED)
 
     async def cancel(self, order_id: str, *, reason: str, version: int | None = None) -> Order:
         """Cancels an order that hasn't been shipped: notes it, gives stock and money back, then says so. Idempotent.
@@ -84,6 +133,8 @@ class Settlement:
                 await self._give_back(order)
             case State.PAYMENT_PENDING:
                 await self._settle_payment(order)
+            case State.PAYMENT_FAILED:
+                await self.cancel(order.order_id, reason=PAYMENT_FAILED, version=order.version)
             case _:
                 raise AssertionError(f"an order that is {order.state} is never due")
 
@@ -114,11 +165,28 @@ class Settlement:
             if paid := _PAID.get(answer.payment.state):
                 await self.confirm(order.order_id, paid)
                 return
+            if answer.payment.state == _PAYMENT.FAILED:
+                await self.fail_payment(order.order_id, answer.payment.failure_reason)
+                return
+            if answer.payment.state in _UNDER_WAY and order.due_at != (await self.await_payment(order.order_id)).due_at:
+                return
         await self.cancel(order.order_id, reason=EXPIRED, version=order.version)
+
+    @asynccontextmanager
+    async def _cancelled_without_stock(self, order_id: str) -> AsyncGenerator[None]:
+        """Around a call of inventory: where that says that the stock is gone, the order is cancelled before anybody hears of it."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            if reason_of(error) in _STOCK_IS_GONE:
+                await self.cancel(order_id, reason=OUT_OF_STOCK)
+            raise
 
     async def _give_back(self, order: Order) -> Order:
         """Stock and payment of a cancelled order; both calls are idempotent and final, so a late reserve or payment fails."""
+        payment: tuple[str, int] = ("", 0)
         if order.is_submitted:
-            await self._payments.VoidPayment(payments_service_pb2.VoidPaymentRequest(order_id=order.order_id))
+            answer = await self._payments.VoidPayment(payments_service_pb2.VoidPaymentRequest(order_id=order.order_id))
+            payment = _PAYMENT.State.Name(answer.payment.state), answer.payment.version
         await self._inventory.ReturnReservation(inventory_pb2.ReturnReservationRequest(order_id=order.order_id))
-        return await self._store.change(order.order_id, lambda order, now: cancelled(order, at=now))
+        return await self._store.change(order.order_id, lambda order, now: cancelled(order, *payment, at=now))

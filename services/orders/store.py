@@ -29,11 +29,12 @@ ORDER BY o.user_bucket, o.order_id FOR NO KEY UPDATE OF o
 """
 _WRITE = """
 UPDATE orders SET state = new.state, version = new.version, updated_at = new.updated_at, payment_state = new.payment_state,
-    confirmed_at = new.confirmed_at, due_at = new.due_at, cancel_reason = new.cancel_reason, timeline = new.timeline,
-    is_submitted = new.is_submitted
-FROM unnest(%s::smallint[], %s::uuid[], %s::text[], %s::bigint[], %s::timestamptz[], %s::text[], %s::timestamptz[], %s::timestamptz[],
-            %s::text[], %s::jsonb[], %s::boolean[])
-    AS new (user_bucket, order_id, state, version, updated_at, payment_state, confirmed_at, due_at, cancel_reason, timeline, is_submitted)
+    payment_version = new.payment_version, confirmed_at = new.confirmed_at, due_at = new.due_at, cancel_reason = new.cancel_reason,
+    timeline = new.timeline, is_submitted = new.is_submitted
+FROM unnest(%s::smallint[], %s::uuid[], %s::text[], %s::bigint[], %s::timestamptz[], %s::text[], %s::bigint[], %s::timestamptz[],
+            %s::timestamptz[], %s::text[], %s::jsonb[], %s::boolean[])
+    AS new (user_bucket, order_id, state, version, updated_at, payment_state, payment_version, confirmed_at, due_at, cancel_reason,
+            timeline, is_submitted)
 WHERE (orders.user_bucket, orders.order_id) = (new.user_bucket, new.order_id)
 """
 _KEEP_CONTENTS = """
@@ -145,9 +146,11 @@ class OrderStore:
         for change in changes:
             outcome = _decided(change, orders.get(change.order_id), at)
             outcomes.append(outcome)
-            if isinstance(outcome, Order) and outcome is not orders[change.order_id]:
+            if isinstance(outcome, Order) and outcome is not (before := orders[change.order_id]):
                 orders[change.order_id] = outcome
-                events += change.context.run(self._announce, outcome)
+                # Its payment's state and its own deadline are not for orders to tell of.
+                if outcome.state is not before.state:
+                    events += change.context.run(self._announce, outcome)
         if changed := [(stored[of.order_id], of) for of in orders.values() if of is not stored[of.order_id]]:
             _write(tx, changed)
             outbox.append(tx, events)
@@ -181,8 +184,8 @@ def _write(tx: Connection, changed: Sequence[tuple[Order, Order]]) -> None:
 
 def _row(of: Order) -> tuple[Any, ...]:
     return (
-        *(_bucket(of.order_id), of.order_id, of.state, of.version, of.updated_at, of.payment_state, of.confirmed_at, of.due_at),
-        *(of.cancel_reason, timeline_of(of), of.is_submitted),
+        *(_bucket(of.order_id), of.order_id, of.state, of.version, of.updated_at, of.payment_state),
+        *(of.payment_version, of.confirmed_at, of.due_at, of.cancel_reason, timeline_of(of), of.is_submitted),
     )
 
 

@@ -13,29 +13,33 @@ PAYMENTS = Topic("payments")
 
 
 def told(payment: Payment) -> Event:
-    """The event of a payment that was just opened or voided."""
-    message = _voided(payment) if payment.state is State.VOIDED else _initiated(payment)
+    """The event of the state that a payment has just come into."""
     return event(
         topic=PAYMENTS.name,
         key=payment.order_id,
         subject=payment.payment_id,
         aggregate_version=payment.version,
-        message=message,
+        message=_change(payment),
         occurred_at=payment.updated_at,
     )
 
 
-def _initiated(payment: Payment) -> pb.PaymentEvent:
-    return pb.PaymentEvent(
-        payment_initiated=pb.PaymentInitiated(
-            payment_id=payment.payment_id,
-            order_id=payment.order_id,
-            method=wire.method_value(payment.method),
-            state=payments_pb2.Payment.State.Value(payment.state),
-            amount=wire.money(payment.amount),
-        )
-    )
-
-
-def _voided(payment: Payment) -> pb.PaymentEvent:
-    return pb.PaymentEvent(payment_voided=pb.PaymentVoided(payment_id=payment.payment_id, order_id=payment.order_id))
+def _change(payment: Payment) -> pb.PaymentEvent:
+    ids = {"payment_id": payment.payment_id, "order_id": payment.order_id}
+    amount = wire.money(payment.amount)
+    match payment.state:
+        case State.PENDING | State.ACCEPTED:
+            method, state = wire.method_value(payment.method), payments_pb2.Payment.State.Value(payment.state)
+            return pb.PaymentEvent(payment_initiated=pb.PaymentInitiated(**ids, method=method, state=state, amount=amount))
+        case State.AUTHORIZED:
+            return pb.PaymentEvent(payment_authorized=pb.PaymentAuthorized(**ids))
+        case State.CAPTURED:
+            return pb.PaymentEvent(payment_captured=pb.PaymentCaptured(**ids, amount=amount))
+        case State.FAILED:
+            return pb.PaymentEvent(payment_failed=pb.PaymentFailed(**ids, reason=payment.failure_reason))
+        case State.VOIDED:
+            return pb.PaymentEvent(payment_voided=pb.PaymentVoided(**ids))
+        case State.REFUNDING:
+            return pb.PaymentEvent(payment_refunding=pb.PaymentRefunding(**ids, amount=amount))
+        case State.REFUNDED:
+            return pb.PaymentEvent(payment_refunded=pb.PaymentRefunded(**ids, amount=amount))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bazaar.payments.v1 import payments_pb2 as pb
 from bazaar.type.v1.money_pb2 import Money as MoneyMessage
 from services.kit.money import Money
-from services.payments.model import Method, Payment
+from services.payments.model import Method, Payment, State
 
 
 def payment(of: Payment) -> pb.Payment:
@@ -15,6 +15,10 @@ def payment(of: Payment) -> pb.Payment:
         method=method_value(of.method),
         state=pb.Payment.State.Value(of.state),
         amount=money(of.amount),
+        gateway=of.gateway,
+        payment_link=of.link if of.state is State.PENDING else "",
+        failure_reason=of.failure_reason,
+        version=of.version,
     )
     message.create_time.FromDatetime(of.created_at)
     message.update_time.FromDatetime(of.updated_at)

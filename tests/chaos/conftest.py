@@ -19,7 +19,7 @@ class Victim(Shop):
     """The same shop, reached through a process that dies."""
 
     def __init__(self, runtime: Runtime, shop: Shop, listen: str, stops: Stops) -> None:
-        super().__init__(runtime, shop.settings.model_copy(update={"listen": listen}), shop.servers)
+        super().__init__(runtime, shop.settings.model_copy(update={"listen": listen}), shop.servers, shop.sandbox)
         self.stops = stops
 
 

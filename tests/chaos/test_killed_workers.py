@@ -29,7 +29,7 @@ class Worker(Shop):
     """The shop, reached through a worker process of its own."""
 
     def __init__(self, shop: Shop, listen: str, process: asyncio.subprocess.Process) -> None:
-        super().__init__(shop.runtime, shop.settings.model_copy(update={"listen": listen}), shop.servers)
+        super().__init__(shop.runtime, shop.settings.model_copy(update={"listen": listen}), shop.servers, shop.sandbox)
         self._channel = socket_channel(listen)
         self.process = process
 
@@ -55,6 +55,7 @@ async def worker(shop: Shop, tmp_path: Path) -> AsyncIterator[Worker]:
         "BAZAAR_EVENTS_URL": settings.events_url,
         "BAZAAR_REDIS_URL": settings.redis_url,
         "BAZAAR_MONGO_URL": settings.mongo_url,
+        "BAZAAR_GATEWAYS": settings.gateways,
         "BAZAAR_SECRETS": str(settings.secrets),
     }
     with (tmp_path / "worker.log").open("wb") as log:

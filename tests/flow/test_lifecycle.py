@@ -15,7 +15,7 @@ import pytest
 from tests.shell import Shell
 
 pytestmark = pytest.mark.edge
-NAMES = ["postgres", "redis-1", "mongo", "worker-1", "worker-2", "envoy"]
+NAMES = ["postgres", "redis-1", "mongo", "sandbox", "worker-1", "worker-2", "envoy"]
 
 
 def wait_until(condition, seconds: float = 10) -> None:

@@ -130,8 +130,8 @@ async def test_another_total_than_expected_is_refused_with_the_new_quote(shop: S
     assert await shop.balance(sku) == (5, 0)
 
 
-@pytest.mark.parametrize("method", ["UPI", "CARD", "NET_BANKING", "WALLET", "PAY_LATER"])
-async def test_other_methods_than_cash_are_refused_for_now(shop: Shop, buyer: Customer, method: str):
+@pytest.mark.parametrize("method", ["NET_BANKING", "WALLET", "PAY_LATER"])
+async def test_methods_that_no_gateway_takes_are_refused(shop: Shop, buyer: Customer, method: str):
     sku = await shop.stocked(1)
 
     code, reason, metadata = await refused(shop.order(buyer, (sku, 1), payment_method=payments_pb2.Payment.Method.Value(method)))

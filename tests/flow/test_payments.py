@@ -58,14 +58,14 @@ async def test_an_order_in_capitals_is_the_same_order(checkout: Client, orders: 
     assert (await orders.GetPayment(pb.GetPaymentRequest(order_id=order_id.upper()))).payment == made
 
 
-async def test_only_cash_on_delivery_is_taken(checkout: Client, orders: Client):
+async def test_what_no_gateway_takes_is_not_taken(checkout: Client, orders: Client):
     order_id = str(uuid4())
 
-    assert list((await checkout.ListMethods(pb.ListMethodsRequest())).methods) == [Payment.COD]
-    assert await refused(checkout.CreatePayment(create(order_id, Payment.UPI))) == (
+    assert list((await checkout.ListMethods(pb.ListMethodsRequest())).methods) == [Payment.COD, Payment.CARD, Payment.UPI]
+    assert await refused(checkout.CreatePayment(create(order_id, Payment.NET_BANKING))) == (
         "INVALID_ARGUMENT",
         "PAYMENT_METHOD_UNSUPPORTED",
-        {"method": "UPI"},
+        {"method": "NET_BANKING"},
     )
     assert (await refused(orders.GetPayment(pb.GetPaymentRequest(order_id=order_id))))[1] == "PAYMENT_NOT_FOUND"
 

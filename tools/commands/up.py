@@ -27,7 +27,7 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Come back once everything is ready, and leave it running.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Starts everything: PostgreSQL, Redis, MongoDB, two workers, the edge."""
+    """Starts everything: PostgreSQL, Redis, MongoDB, a payment sandbox, two workers, the edge."""
     place = home_of(context, home)
     place.prepare()
     state = place.read_state()

@@ -26,7 +26,7 @@ def test_of_a_sound_shop_nothing_differs(running: RunningBazaar, edge: Edge):
     done = running.run("doctor")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line.split()[-1] for line in done.stdout.splitlines()[1:]] == ["nothing"] * 7
+    assert [line.split()[-1] for line in done.stdout.splitlines()[1:]] == ["nothing"] * 8
 
 
 def test_what_differs_is_said_in_words(running: RunningBazaar, lost_unit: None):

@@ -146,6 +146,21 @@ def test_list_orders_newest_first(edge: Edge, shopper: Customer, at: str):
     assert [page["orders"][0]["orderId"] for page in (second, first)] == two
 
 
+@path("GET", "/orders/{order_id}/paymentLink")
+def test_ask_for_the_payment_link_again(edge: Edge, shopper: Customer, at: str):
+    placed = edge.ok("POST", f"{at}/orders", order_of(shopper, TV, paymentMethod="UPI"), user=shopper)
+
+    link = edge.ok("GET", f"{at}/orders/{placed['order']['orderId']}/paymentLink", user=shopper)
+
+    assert link == {"paymentLink": placed["paymentLink"]}
+    assert placed["paymentLink"] != ""
+
+
+@path("POST", "/payments/webhook/{gateway}")
+def test_a_webhook_that_nobody_signed(edge: Edge, at: str):
+    assert refusal(edge.call("POST", f"{at}/payments/webhook/sandbox", {"state": "CAPTURED"})) == (401, "WEBHOOK_REFUSED")
+
+
 @path("POST", "/orders/{order_id}:cancel")
 def test_cancel_an_order(edge: Edge, shopper: Customer, at: str):
     order = edge.ok("POST", f"{at}/orders/{edge.order(shopper, TV)['orderId']}:cancel", {}, user=shopper)["order"]

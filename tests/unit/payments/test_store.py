@@ -1,4 +1,6 @@
-from datetime import UTC, datetime
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -8,7 +10,7 @@ from services.kit.database import Database
 from services.kit.errors import DomainError
 from services.kit.ids import uuid7
 from services.kit.money import Money
-from services.payments.model import Create, Method, Payment, PaymentNotFound, State, Void
+from services.payments.model import Create, Link, Method, Notice, Payment, PaymentNotFound, Report, State, Void
 from services.payments.store import PaymentStore
 from tests.unit.rivals import meet
 
@@ -23,6 +25,15 @@ def payments(database: Database) -> PaymentStore:
 
 def create(order_id: str, minor_units: int = 1000) -> Create:
     return Create(order_id, uuid7(), Method.COD, Money("INR", minor_units))
+
+
+def at_gateway(order_id: str) -> Create:
+    return replace(create(order_id), method=Method.CARD, gateway="psp")
+
+
+def notice(payment: Payment, state: State, reason: str = "", at: datetime | None = NOW) -> Notice:
+    assert payment.amount is not None
+    return Notice(payment.payment_id, state, payment.amount, reason, at)
 
 
 def void(order_id: str) -> Void:
@@ -94,6 +105,90 @@ async def test_a_voided_payment_is_told_of_as_its_next_version(payments: Payment
     assert (kind, key, version) == ("PaymentVoided", order_id, 2)
     assert content.payment_voided == events_pb2.PaymentVoided(payment_id=made.payment_id, order_id=order_id)
     assert len(await told(database)) == 2
+
+
+async def test_a_payment_is_found_by_the_id_its_gateway_has(payments: PaymentStore):
+    made = await payments.submit(create(str(uuid4())))
+
+    assert await payments.find(made.payment_id) == made
+    with pytest.raises(PaymentNotFound) as refused:
+        await payments.find(unknown := str(uuid4()))
+    assert refused.value.metadata == {"payment_id": unknown}
+
+
+async def test_what_a_gateway_says_is_kept_whole(payments: PaymentStore):
+    made = await payments.submit(at_gateway(str(uuid4())))
+    await payments.submit(Link(made.order_id, "there"))
+    failed = await payments.submit(Report(made.order_id, notice(made, State.FAILED, "DECLINED")))
+
+    wanted = replace(made, state=State.FAILED, version=2, link="there", failure_reason="DECLINED", reported_at=NOW, due_at=None)
+    assert failed == wanted == await payments.get(made.order_id)
+
+
+async def test_a_link_is_kept_and_told_to_nobody(payments: PaymentStore, database: Database):
+    made = await payments.submit(at_gateway(str(uuid4())))
+
+    await payments.submit(Link(made.order_id, "there"))
+
+    assert (await payments.get(made.order_id)).link == "there"
+    assert [kind for kind, *_ in await told(database)] == ["PaymentInitiated"]
+
+
+async def test_every_change_at_a_gateway_is_told_of_once(payments: PaymentStore, database: Database):
+    made = await payments.submit(at_gateway(str(uuid4())))
+    said = [State.AUTHORIZED, State.AUTHORIZED, State.CAPTURED, State.AUTHORIZED, State.CAPTURED, State.FAILED]
+
+    await payments.decide([Report(made.order_id, notice(made, state, at=None)) for state in said])
+    await payments.submit(void(made.order_id))
+    await payments.submit(Report(made.order_id, notice(made, State.REFUNDED)))
+
+    events = await told(database)
+    assert [(kind, version) for kind, _, version, _ in events] == [
+        ("PaymentInitiated", 1),
+        ("PaymentAuthorized", 2),
+        ("PaymentCaptured", 3),
+        ("PaymentRefunding", 4),
+        ("PaymentRefunded", 5),
+    ]
+    assert {content.payment_captured.amount.minor_units for kind, _, _, content in events if kind == "PaymentCaptured"} == {1000}
+    assert all(key == made.order_id for _, key, _, _ in events)
+
+
+async def test_a_failure_is_told_of_with_its_reason(payments: PaymentStore, database: Database):
+    made = await payments.submit(at_gateway(str(uuid4())))
+
+    await payments.submit(Report(made.order_id, notice(made, State.FAILED, "DECLINED")))
+
+    assert (await told(database))[1][3].payment_failed.reason == "DECLINED"
+
+
+async def test_what_is_due_is_put_off_before_it_is_begun(database: Database):
+    now = [NOW]
+    payments = PaymentStore(database, lambda: now[0])
+    made = [await payments.submit(at_gateway(str(uuid4()))) for _ in range(3)]
+    await payments.submit(create(str(uuid4())))
+    assert await payments.claim(10) == []
+
+    now[0] = NOW + timedelta(seconds=3)
+    first = await payments.claim(2)
+    rest = await payments.claim(10)
+
+    assert sorted(payment.order_id for payment in (*first, *rest)) == sorted(payment.order_id for payment in made)
+    assert await payments.claim(10) == []
+    # The second attempt comes 2 to 4 seconds later, the third 4 to 8 after that.
+    now[0] += timedelta(seconds=4)
+    assert len(await payments.claim(10)) == 3
+    now[0] += timedelta(seconds=3)
+    assert await payments.claim(10) == []
+
+
+async def test_two_leaders_never_claim_the_same_payment_at_once(payments: PaymentStore, database: Database):
+    made = await payments.submit(at_gateway(str(uuid4())))
+    later = PaymentStore(database, lambda: NOW + timedelta(hours=1))
+
+    claimed = await asyncio.gather(later.claim(10), later.claim(10), later.claim(10))
+
+    assert [payment for each in claimed for payment in each] == [made]
 
 
 async def test_an_order_voided_before_its_payment_is_remembered(payments: PaymentStore, database: Database):

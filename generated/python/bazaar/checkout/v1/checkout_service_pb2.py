@@ -31,13 +31,15 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)bazaar/checkout/v1/checkout_service.proto\x12\x12\x62\x61zaar.checkout.v1\x1a\x1d\x62\x61zaar/orders/v1/orders.proto\x1a!bazaar/payments/v1/payments.proto\x1a\x1f\x62\x61zaar/pricing/v1/pricing.proto\x1a#bazaar/type/v1/method_options.proto\x1a\x1a\x62\x61zaar/type/v1/money.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\"\xbf\x04\n\x11PlaceOrderRequest\x12\x1c\n\x07\x63\x61rt_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x43\n\x05lines\x18\x02 \x03(\x0b\x32*.bazaar.checkout.v1.PlaceOrderRequest.LineB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x1c\n\naddress_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x46\n\x0epayment_method\x18\x04 \x01(\x0e\x32\".bazaar.payments.v1.Payment.MethodB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1c\n\x0b\x63oupon_code\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12-\n\x0e\x65xpected_total\x18\x06 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\x34\n\x0csigned_quote\x18\x07 \x01(\x0b\x32\x1e.bazaar.pricing.v1.SignedQuote\x12\x1c\n\nrequest_id\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x1aR\n\x04Line\x12+\n\x03sku\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._-]{1,128}$\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06 \x00:l\xbaHi\x1ag\n\x19place_order.cart_or_lines\x12\x1cgive either cart_id or lines\x1a,this.cart_id == \'\' || this.lines.size() == 0\"R\n\x12PlaceOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\x12\x14\n\x0cpayment_link\x18\x02 \x01(\t2\xa9\x01\n\x0f\x43heckoutService\x12\x95\x01\n\nPlaceOrder\x12%.bazaar.checkout.v1.PlaceOrderRequest\x1a&.bazaar.checkout.v1.PlaceOrderResponse\"8\x90\x02\x00\x8a\xb5\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\'\"\n/v1/orders:\x01*Z\x16\"\x11/v1/orders/create:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)bazaar/checkout/v1/checkout_service.proto\x12\x12\x62\x61zaar.checkout.v1\x1a\x1d\x62\x61zaar/orders/v1/orders.proto\x1a!bazaar/payments/v1/payments.proto\x1a\x1f\x62\x61zaar/pricing/v1/pricing.proto\x1a#bazaar/type/v1/method_options.proto\x1a\x1a\x62\x61zaar/type/v1/money.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\"3\n\x15GetPaymentLinkRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\".\n\x16GetPaymentLinkResponse\x12\x14\n\x0cpayment_link\x18\x01 \x01(\t\"\xbf\x04\n\x11PlaceOrderRequest\x12\x1c\n\x07\x63\x61rt_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x43\n\x05lines\x18\x02 \x03(\x0b\x32*.bazaar.checkout.v1.PlaceOrderRequest.LineB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x1c\n\naddress_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x46\n\x0epayment_method\x18\x04 \x01(\x0e\x32\".bazaar.payments.v1.Payment.MethodB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1c\n\x0b\x63oupon_code\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12-\n\x0e\x65xpected_total\x18\x06 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\x34\n\x0csigned_quote\x18\x07 \x01(\x0b\x32\x1e.bazaar.pricing.v1.SignedQuote\x12\x1c\n\nrequest_id\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x1aR\n\x04Line\x12+\n\x03sku\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._-]{1,128}$\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06 \x00:l\xbaHi\x1ag\n\x19place_order.cart_or_lines\x12\x1cgive either cart_id or lines\x1a,this.cart_id == \'\' || this.lines.size() == 0\"R\n\x12PlaceOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\x12\x14\n\x0cpayment_link\x18\x02 \x01(\t2\xc9\x02\n\x0f\x43heckoutService\x12\x95\x01\n\nPlaceOrder\x12%.bazaar.checkout.v1.PlaceOrderRequest\x1a&.bazaar.checkout.v1.PlaceOrderResponse\"8\x90\x02\x00\x8a\xb5\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\'\"\n/v1/orders:\x01*Z\x16\"\x11/v1/orders/create:\x01*\x12\x9d\x01\n\x0eGetPaymentLink\x12).bazaar.checkout.v1.GetPaymentLinkRequest\x1a*.bazaar.checkout.v1.GetPaymentLinkResponse\"4\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02#\x12!/v1/orders/{order_id}/paymentLinkb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bazaar.checkout.v1.checkout_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETPAYMENTLINKREQUEST'].fields_by_name['order_id']._loaded_options = None
+  _globals['_GETPAYMENTLINKREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_PLACEORDERREQUEST_LINE'].fields_by_name['sku']._loaded_options = None
   _globals['_PLACEORDERREQUEST_LINE'].fields_by_name['sku']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._-]{1,128}$'
   _globals['_PLACEORDERREQUEST_LINE'].fields_by_name['quantity']._loaded_options = None
@@ -58,12 +60,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLACEORDERREQUEST']._serialized_options = b'\272Hi\032g\n\031place_order.cart_or_lines\022\034give either cart_id or lines\032,this.cart_id == \'\' || this.lines.size() == 0'
   _globals['_CHECKOUTSERVICE'].methods_by_name['PlaceOrder']._loaded_options = None
   _globals['_CHECKOUTSERVICE'].methods_by_name['PlaceOrder']._serialized_options = b'\220\002\000\212\265\030\004\010\001\020\001\202\323\344\223\002\'\"\n/v1/orders:\001*Z\026\"\021/v1/orders/create:\001*'
-  _globals['_PLACEORDERREQUEST']._serialized_start=289
-  _globals['_PLACEORDERREQUEST']._serialized_end=864
-  _globals['_PLACEORDERREQUEST_LINE']._serialized_start=672
-  _globals['_PLACEORDERREQUEST_LINE']._serialized_end=754
-  _globals['_PLACEORDERRESPONSE']._serialized_start=866
-  _globals['_PLACEORDERRESPONSE']._serialized_end=948
-  _globals['_CHECKOUTSERVICE']._serialized_start=951
-  _globals['_CHECKOUTSERVICE']._serialized_end=1120
+  _globals['_CHECKOUTSERVICE'].methods_by_name['GetPaymentLink']._loaded_options = None
+  _globals['_CHECKOUTSERVICE'].methods_by_name['GetPaymentLink']._serialized_options = b'\220\002\001\212\265\030\004\010\001\020\001\202\323\344\223\002#\022!/v1/orders/{order_id}/paymentLink'
+  _globals['_GETPAYMENTLINKREQUEST']._serialized_start=288
+  _globals['_GETPAYMENTLINKREQUEST']._serialized_end=339
+  _globals['_GETPAYMENTLINKRESPONSE']._serialized_start=341
+  _globals['_GETPAYMENTLINKRESPONSE']._serialized_end=387
+  _globals['_PLACEORDERREQUEST']._serialized_start=390
+  _globals['_PLACEORDERREQUEST']._serialized_end=965
+  _globals['_PLACEORDERREQUEST_LINE']._serialized_start=773
+  _globals['_PLACEORDERREQUEST_LINE']._serialized_end=855
+  _globals['_PLACEORDERRESPONSE']._serialized_start=967
+  _globals['_PLACEORDERRESPONSE']._serialized_end=1049
+  _globals['_CHECKOUTSERVICE']._serialized_start=1052
+  _globals['_CHECKOUTSERVICE']._serialized_end=1381
 # @@protoc_insertion_point(module_scope)

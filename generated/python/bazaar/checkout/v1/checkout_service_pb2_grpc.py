@@ -40,6 +40,11 @@ class CheckoutServiceStub:
                 request_serializer=bazaar_dot_checkout_dot_v1_dot_checkout__service__pb2.PlaceOrderRequest.SerializeToString,
                 response_deserializer=bazaar_dot_checkout_dot_v1_dot_checkout__service__pb2.PlaceOrderResponse.FromString,
                 _registered_method=True)
+        self.GetPaymentLink = channel.unary_unary(
+                '/bazaar.checkout.v1.CheckoutService/GetPaymentLink',
+                request_serializer=bazaar_dot_checkout_dot_v1_dot_checkout__service__pb2.GetPaymentLinkRequest.SerializeToString,
+                response_deserializer=bazaar_dot_checkout_dot_v1_dot_checkout__service__pb2.GetPaymentLinkResponse.FromString,
+                _registered_method=True)
 
 
 class CheckoutServiceServicer:
@@ -57,6 +62,16 @@ class CheckoutServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPaymentLink(self, request, context):
+        """Tells where the customer pays for an order of the caller's that waits for its payment.
+
+        Fails with NOT_FOUND / ORDER_NOT_FOUND, FAILED_PRECONDITION / NOTHING_TO_PAY when the order doesn't wait for money, and UNAVAILABLE /
+        GATEWAY_AWAY while the gateway can't be reached; RetryInfo says when to come back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CheckoutServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -64,6 +79,11 @@ def add_CheckoutServiceServicer_to_server(servicer, server):
                     servicer.PlaceOrder,
                     request_deserializer=bazaar_dot_checkout_dot_v1_dot_checkout__service__pb2.PlaceOrderRequest.FromString,
                     response_serializer=bazaar_dot_checkout_dot_v1_dot_checkout__service__pb2.PlaceOrderResponse.SerializeToString,
+            ),
+            'GetPaymentLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPaymentLink,
+                    request_deserializer=bazaar_dot_checkout_dot_v1_dot_checkout__service__pb2.GetPaymentLinkRequest.FromString,
+                    response_serializer=bazaar_dot_checkout_dot_v1_dot_checkout__service__pb2.GetPaymentLinkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -94,6 +114,33 @@ class CheckoutService:
             '/bazaar.checkout.v1.CheckoutService/PlaceOrder',
             bazaar_dot_checkout_dot_v1_dot_checkout__service__pb2.PlaceOrderRequest.SerializeToString,
             bazaar_dot_checkout_dot_v1_dot_checkout__service__pb2.PlaceOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPaymentLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bazaar.checkout.v1.CheckoutService/GetPaymentLink',
+            bazaar_dot_checkout_dot_v1_dot_checkout__service__pb2.GetPaymentLinkRequest.SerializeToString,
+            bazaar_dot_checkout_dot_v1_dot_checkout__service__pb2.GetPaymentLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,12 @@ class CheckoutServiceStub:
     Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY,
     and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
     """
+    GetPaymentLink: _grpc.UnaryUnaryMultiCallable[_checkout_service_pb2.GetPaymentLinkRequest, _checkout_service_pb2.GetPaymentLinkResponse]
+    """Tells where the customer pays for an order of the caller's that waits for its payment.
+
+    Fails with NOT_FOUND / ORDER_NOT_FOUND, FAILED_PRECONDITION / NOTHING_TO_PAY when the order doesn't wait for money, and UNAVAILABLE /
+    GATEWAY_AWAY while the gateway can't be reached; RetryInfo says when to come back.
+    """
 
 @_typing.type_check_only
 class CheckoutServiceAsyncStub(CheckoutServiceStub):
@@ -52,6 +58,12 @@ class CheckoutServiceAsyncStub(CheckoutServiceStub):
     Send an Idempotency-Key: a repeat then answers the same order, whatever died in between, and a failed attempt may be tried again with the same key.
     Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY,
     and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
+    """
+    GetPaymentLink: _aio.UnaryUnaryMultiCallable[_checkout_service_pb2.GetPaymentLinkRequest, _checkout_service_pb2.GetPaymentLinkResponse]  # type: ignore[assignment]
+    """Tells where the customer pays for an order of the caller's that waits for its payment.
+
+    Fails with NOT_FOUND / ORDER_NOT_FOUND, FAILED_PRECONDITION / NOTHING_TO_PAY when the order doesn't wait for money, and UNAVAILABLE /
+    GATEWAY_AWAY while the gateway can't be reached; RetryInfo says when to come back.
     """
 
 class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -68,6 +80,18 @@ class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
         Send an Idempotency-Key: a repeat then answers the same order, whatever died in between, and a failed attempt may be tried again with the same key.
         Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY,
         and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPaymentLink(
+        self,
+        request: _checkout_service_pb2.GetPaymentLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkout_service_pb2.GetPaymentLinkResponse, _abc.Awaitable[_checkout_service_pb2.GetPaymentLinkResponse]]:
+        """Tells where the customer pays for an order of the caller's that waits for its payment.
+
+        Fails with NOT_FOUND / ORDER_NOT_FOUND, FAILED_PRECONDITION / NOTHING_TO_PAY when the order doesn't wait for money, and UNAVAILABLE /
+        GATEWAY_AWAY while the gateway can't be reached; RetryInfo says when to come back.
         """
 
 def add_CheckoutServiceServicer_to_server(servicer: CheckoutServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -32,6 +32,7 @@ class OrderEvent(_message.Message):
     ORDER_PLACED_FIELD_NUMBER: _builtins.int
     ORDER_CANCELLING_FIELD_NUMBER: _builtins.int
     ORDER_CANCELLED_FIELD_NUMBER: _builtins.int
+    ORDER_PAYMENT_FAILED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order_created(self) -> Global___OrderCreated: ...
     @_builtins.property
@@ -40,6 +41,8 @@ class OrderEvent(_message.Message):
     def order_cancelling(self) -> Global___OrderCancelling: ...
     @_builtins.property
     def order_cancelled(self) -> Global___OrderCancelled: ...
+    @_builtins.property
+    def order_payment_failed(self) -> Global___OrderPaymentFailed: ...
     def __init__(
         self,
         *,
@@ -47,12 +50,13 @@ class OrderEvent(_message.Message):
         order_placed: Global___OrderPlaced | None = ...,
         order_cancelling: Global___OrderCancelling | None = ...,
         order_cancelled: Global___OrderCancelled | None = ...,
+        order_payment_failed: Global___OrderPaymentFailed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "order_cancelled", b"order_cancelled", "order_cancelling", b"order_cancelling", "order_created", b"order_created", "order_placed", b"order_placed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "order_cancelled", b"order_cancelled", "order_cancelling", b"order_cancelling", "order_created", b"order_created", "order_payment_failed", b"order_payment_failed", "order_placed", b"order_placed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "order_cancelled", b"order_cancelled", "order_cancelling", b"order_cancelling", "order_created", b"order_created", "order_placed", b"order_placed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "order_cancelled", b"order_cancelled", "order_cancelling", b"order_cancelling", "order_created", b"order_created", "order_payment_failed", b"order_payment_failed", "order_placed", b"order_placed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["order_created", "order_placed", "order_cancelling", "order_cancelled"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["order_created", "order_placed", "order_cancelling", "order_cancelled", "order_payment_failed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -128,6 +132,34 @@ class OrderPlaced(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrderPlaced: _TypeAlias = OrderPlaced  # noqa: Y015
+
+@_typing.final
+class OrderPaymentFailed(_message.Message):
+    """The customer couldn't, or wouldn't, pay: the order is cancelled next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    user_id: _builtins.str
+    reason: _builtins.str
+    """As payments says it, such as DECLINED."""
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "reason", b"reason", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderPaymentFailed: _TypeAlias = OrderPaymentFailed  # noqa: Y015
 
 @_typing.final
 class OrderCancelling(_message.Message):

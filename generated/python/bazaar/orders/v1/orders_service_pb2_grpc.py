@@ -52,6 +52,11 @@ class OrdersServiceStub:
                 request_serializer=bazaar_dot_orders_dot_v1_dot_orders__service__pb2.AbandonOrderRequest.SerializeToString,
                 response_deserializer=bazaar_dot_orders_dot_v1_dot_orders__service__pb2.AbandonOrderResponse.FromString,
                 _registered_method=True)
+        self.AwaitPayment = channel.unary_unary(
+                '/bazaar.orders.v1.OrdersService/AwaitPayment',
+                request_serializer=bazaar_dot_orders_dot_v1_dot_orders__service__pb2.AwaitPaymentRequest.SerializeToString,
+                response_deserializer=bazaar_dot_orders_dot_v1_dot_orders__service__pb2.AwaitPaymentResponse.FromString,
+                _registered_method=True)
         self.ConfirmOrder = channel.unary_unary(
                 '/bazaar.orders.v1.OrdersService/ConfirmOrder',
                 request_serializer=bazaar_dot_orders_dot_v1_dot_orders__service__pb2.ConfirmOrderRequest.SerializeToString,
@@ -113,6 +118,16 @@ class OrdersServiceServicer:
         """Gives up a hidden order: its stock is released, its request may be tried again.
 
         Fails with ABORTED / ORDER_VERSION_STALE when the caller isn't the holder any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AwaitPayment(self, request, context):
+        """Gives the customer of an order whose payment is open the time to pay, and holds its stock for as long.
+
+        Idempotent: the time counts from when the order was opened. An order that waits for no payment is answered as it is.
+        Fails with FAILED_PRECONDITION / RESERVATION_ENDED once the order is being cancelled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,6 +196,11 @@ def add_OrdersServiceServicer_to_server(servicer, server):
                     servicer.AbandonOrder,
                     request_deserializer=bazaar_dot_orders_dot_v1_dot_orders__service__pb2.AbandonOrderRequest.FromString,
                     response_serializer=bazaar_dot_orders_dot_v1_dot_orders__service__pb2.AbandonOrderResponse.SerializeToString,
+            ),
+            'AwaitPayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.AwaitPayment,
+                    request_deserializer=bazaar_dot_orders_dot_v1_dot_orders__service__pb2.AwaitPaymentRequest.FromString,
+                    response_serializer=bazaar_dot_orders_dot_v1_dot_orders__service__pb2.AwaitPaymentResponse.SerializeToString,
             ),
             'ConfirmOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmOrder,
@@ -297,6 +317,33 @@ class OrdersService:
             '/bazaar.orders.v1.OrdersService/AbandonOrder',
             bazaar_dot_orders_dot_v1_dot_orders__service__pb2.AbandonOrderRequest.SerializeToString,
             bazaar_dot_orders_dot_v1_dot_orders__service__pb2.AbandonOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AwaitPayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bazaar.orders.v1.OrdersService/AwaitPayment',
+            bazaar_dot_orders_dot_v1_dot_orders__service__pb2.AwaitPaymentRequest.SerializeToString,
+            bazaar_dot_orders_dot_v1_dot_orders__service__pb2.AwaitPaymentResponse.FromString,
             options,
             channel_credentials,
             insecure,

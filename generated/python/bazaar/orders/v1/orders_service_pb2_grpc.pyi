@@ -52,6 +52,12 @@ class OrdersServiceStub:
 
     Fails with ABORTED / ORDER_VERSION_STALE when the caller isn't the holder any more.
     """
+    AwaitPayment: _grpc.UnaryUnaryMultiCallable[_orders_service_pb2.AwaitPaymentRequest, _orders_service_pb2.AwaitPaymentResponse]
+    """Gives the customer of an order whose payment is open the time to pay, and holds its stock for as long.
+
+    Idempotent: the time counts from when the order was opened. An order that waits for no payment is answered as it is.
+    Fails with FAILED_PRECONDITION / RESERVATION_ENDED once the order is being cancelled.
+    """
     ConfirmOrder: _grpc.UnaryUnaryMultiCallable[_orders_service_pb2.ConfirmOrderRequest, _orders_service_pb2.ConfirmOrderResponse]
     """Commits the stock and confirms a paid order.
 
@@ -94,6 +100,12 @@ class OrdersServiceAsyncStub(OrdersServiceStub):
     """Gives up a hidden order: its stock is released, its request may be tried again.
 
     Fails with ABORTED / ORDER_VERSION_STALE when the caller isn't the holder any more.
+    """
+    AwaitPayment: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.AwaitPaymentRequest, _orders_service_pb2.AwaitPaymentResponse]  # type: ignore[assignment]
+    """Gives the customer of an order whose payment is open the time to pay, and holds its stock for as long.
+
+    Idempotent: the time counts from when the order was opened. An order that waits for no payment is answered as it is.
+    Fails with FAILED_PRECONDITION / RESERVATION_ENDED once the order is being cancelled.
     """
     ConfirmOrder: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.ConfirmOrderRequest, _orders_service_pb2.ConfirmOrderResponse]  # type: ignore[assignment]
     """Commits the stock and confirms a paid order.
@@ -152,6 +164,18 @@ class OrdersServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives up a hidden order: its stock is released, its request may be tried again.
 
         Fails with ABORTED / ORDER_VERSION_STALE when the caller isn't the holder any more.
+        """
+
+    @_abc_1.abstractmethod
+    def AwaitPayment(
+        self,
+        request: _orders_service_pb2.AwaitPaymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orders_service_pb2.AwaitPaymentResponse, _abc.Awaitable[_orders_service_pb2.AwaitPaymentResponse]]:
+        """Gives the customer of an order whose payment is open the time to pay, and holds its stock for as long.
+
+        Idempotent: the time counts from when the order was opened. An order that waits for no payment is answered as it is.
+        Fails with FAILED_PRECONDITION / RESERVATION_ENDED once the order is being cancelled.
         """
 
     @_abc_1.abstractmethod

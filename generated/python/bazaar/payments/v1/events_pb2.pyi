@@ -26,21 +26,41 @@ class PaymentEvent(_message.Message):
 
     PAYMENT_INITIATED_FIELD_NUMBER: _builtins.int
     PAYMENT_VOIDED_FIELD_NUMBER: _builtins.int
+    PAYMENT_AUTHORIZED_FIELD_NUMBER: _builtins.int
+    PAYMENT_CAPTURED_FIELD_NUMBER: _builtins.int
+    PAYMENT_FAILED_FIELD_NUMBER: _builtins.int
+    PAYMENT_REFUNDING_FIELD_NUMBER: _builtins.int
+    PAYMENT_REFUNDED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def payment_initiated(self) -> Global___PaymentInitiated: ...
     @_builtins.property
     def payment_voided(self) -> Global___PaymentVoided: ...
+    @_builtins.property
+    def payment_authorized(self) -> Global___PaymentAuthorized: ...
+    @_builtins.property
+    def payment_captured(self) -> Global___PaymentCaptured: ...
+    @_builtins.property
+    def payment_failed(self) -> Global___PaymentFailed: ...
+    @_builtins.property
+    def payment_refunding(self) -> Global___PaymentRefunding: ...
+    @_builtins.property
+    def payment_refunded(self) -> Global___PaymentRefunded: ...
     def __init__(
         self,
         *,
         payment_initiated: Global___PaymentInitiated | None = ...,
         payment_voided: Global___PaymentVoided | None = ...,
+        payment_authorized: Global___PaymentAuthorized | None = ...,
+        payment_captured: Global___PaymentCaptured | None = ...,
+        payment_failed: Global___PaymentFailed | None = ...,
+        payment_refunding: Global___PaymentRefunding | None = ...,
+        payment_refunded: Global___PaymentRefunded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "payment_initiated", b"payment_initiated", "payment_voided", b"payment_voided"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "payment_authorized", b"payment_authorized", "payment_captured", b"payment_captured", "payment_failed", b"payment_failed", "payment_initiated", b"payment_initiated", "payment_refunded", b"payment_refunded", "payment_refunding", b"payment_refunding", "payment_voided", b"payment_voided"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "payment_initiated", b"payment_initiated", "payment_voided", b"payment_voided"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "payment_authorized", b"payment_authorized", "payment_captured", b"payment_captured", "payment_failed", b"payment_failed", "payment_initiated", b"payment_initiated", "payment_refunded", b"payment_refunded", "payment_refunding", b"payment_refunding", "payment_voided", b"payment_voided"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["payment_initiated", "payment_voided"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["payment_initiated", "payment_voided", "payment_authorized", "payment_captured", "payment_failed", "payment_refunding", "payment_refunded"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -103,3 +123,139 @@ class PaymentVoided(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PaymentVoided: _TypeAlias = PaymentVoided  # noqa: Y015
+
+@_typing.final
+class PaymentAuthorized(_message.Message):
+    """The gateway holds the money for the shop; it is captured next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    payment_id: _builtins.str
+    order_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        payment_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "payment_id", b"payment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentAuthorized: _TypeAlias = PaymentAuthorized  # noqa: Y015
+
+@_typing.final
+class PaymentCaptured(_message.Message):
+    """The money has moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    payment_id: _builtins.str
+    order_id: _builtins.str
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        payment_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "order_id", b"order_id", "payment_id", b"payment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentCaptured: _TypeAlias = PaymentCaptured  # noqa: Y015
+
+@_typing.final
+class PaymentFailed(_message.Message):
+    """The customer couldn't, or wouldn't, pay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    payment_id: _builtins.str
+    order_id: _builtins.str
+    reason: _builtins.str
+    """The gateway's reason, such as DECLINED."""
+    def __init__(
+        self,
+        *,
+        payment_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "payment_id", b"payment_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentFailed: _TypeAlias = PaymentFailed  # noqa: Y015
+
+@_typing.final
+class PaymentRefunding(_message.Message):
+    """Money that has moved is going back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    payment_id: _builtins.str
+    order_id: _builtins.str
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        payment_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "order_id", b"order_id", "payment_id", b"payment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentRefunding: _TypeAlias = PaymentRefunding  # noqa: Y015
+
+@_typing.final
+class PaymentRefunded(_message.Message):
+    """Money that had moved is back with the customer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    payment_id: _builtins.str
+    order_id: _builtins.str
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        payment_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "order_id", b"order_id", "payment_id", b"payment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentRefunded: _TypeAlias = PaymentRefunded  # noqa: Y015

@@ -26,7 +26,7 @@ from bazaar.type.v1 import money_pb2 as bazaar_dot_type_dot_v1_dot_money__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!bazaar/payments/v1/payments.proto\x12\x12\x62\x61zaar.payments.v1\x1a\x1a\x62\x61zaar/type/v1/money.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x04\n\x07Payment\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x32\n\x06method\x18\x03 \x01(\x0e\x32\".bazaar.payments.v1.Payment.Method\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32!.bazaar.payments.v1.Payment.State\x12%\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x07\n\x03\x43OD\x10\x01\x12\x07\n\x03UPI\x10\x02\x12\x08\n\x04\x43\x41RD\x10\x03\x12\x0f\n\x0bNET_BANKING\x10\x04\x12\n\n\x06WALLET\x10\x05\x12\r\n\tPAY_LATER\x10\x06\"}\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x02\x12\x0e\n\nAUTHORIZED\x10\x03\x12\x0c\n\x08\x43\x41PTURED\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x12\n\n\x06VOIDED\x10\x06\x12\x0c\n\x08REFUNDED\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!bazaar/payments/v1/payments.proto\x12\x12\x62\x61zaar.payments.v1\x1a\x1a\x62\x61zaar/type/v1/money.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x04\n\x07Payment\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x32\n\x06method\x18\x03 \x01(\x0e\x32\".bazaar.payments.v1.Payment.Method\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32!.bazaar.payments.v1.Payment.State\x12%\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07gateway\x18\x08 \x01(\t\x12\x14\n\x0cpayment_link\x18\t \x01(\t\x12\x16\n\x0e\x66\x61ilure_reason\x18\n \x01(\t\x12\x0f\n\x07version\x18\x0b \x01(\x03\"h\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x07\n\x03\x43OD\x10\x01\x12\x07\n\x03UPI\x10\x02\x12\x08\n\x04\x43\x41RD\x10\x03\x12\x0f\n\x0bNET_BANKING\x10\x04\x12\n\n\x06WALLET\x10\x05\x12\r\n\tPAY_LATER\x10\x06\"\x8c\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x02\x12\x0e\n\nAUTHORIZED\x10\x03\x12\x0c\n\x08\x43\x41PTURED\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x12\n\n\x06VOIDED\x10\x06\x12\x0c\n\x08REFUNDED\x10\x07\x12\r\n\tREFUNDING\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bazaar.payments.v1.payments
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PAYMENT']._serialized_start=119
-  _globals['_PAYMENT']._serialized_end=638
-  _globals['_PAYMENT_METHOD']._serialized_start=407
-  _globals['_PAYMENT_METHOD']._serialized_end=511
-  _globals['_PAYMENT_STATE']._serialized_start=513
-  _globals['_PAYMENT_STATE']._serialized_end=638
+  _globals['_PAYMENT']._serialized_end=734
+  _globals['_PAYMENT_METHOD']._serialized_start=487
+  _globals['_PAYMENT_METHOD']._serialized_end=591
+  _globals['_PAYMENT_STATE']._serialized_start=594
+  _globals['_PAYMENT_STATE']._serialized_end=734
 # @@protoc_insertion_point(module_scope)

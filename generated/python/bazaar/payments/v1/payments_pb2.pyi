@@ -69,6 +69,8 @@ class Payment(_message.Message):
         VOIDED: Payment._State.ValueType  # 6
         """Given up before money moved."""
         REFUNDED: Payment._State.ValueType  # 7
+        REFUNDING: Payment._State.ValueType  # 8
+        """Given up after money moved: it is on its way back."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """Where a payment stands."""
@@ -84,6 +86,8 @@ class Payment(_message.Message):
     VOIDED: Payment.State.ValueType  # 6
     """Given up before money moved."""
     REFUNDED: Payment.State.ValueType  # 7
+    REFUNDING: Payment.State.ValueType  # 8
+    """Given up after money moved: it is on its way back."""
 
     PAYMENT_ID_FIELD_NUMBER: _builtins.int
     ORDER_ID_FIELD_NUMBER: _builtins.int
@@ -92,11 +96,23 @@ class Payment(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    PAYMENT_LINK_FIELD_NUMBER: _builtins.int
+    FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """UUIDv7; the gateway's idempotency key as well."""
     order_id: _builtins.str
     method: Global___Payment.Method.ValueType
     state: Global___Payment.State.ValueType
+    gateway: _builtins.str
+    """The name of the gateway that moves the money; empty for cash on delivery."""
+    payment_link: _builtins.str
+    """Where the customer pays; empty once there is nothing to pay, and while the gateway has not been reached."""
+    failure_reason: _builtins.str
+    """Why it FAILED: the gateway's reason, such as DECLINED."""
+    version: _builtins.int
+    """Grows with every change of state."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money: ...
     @_builtins.property
@@ -113,10 +129,14 @@ class Payment(_message.Message):
         amount: _money_pb2.Money | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        gateway: _builtins.str = ...,
+        payment_link: _builtins.str = ...,
+        failure_reason: _builtins.str = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "method", b"method", "order_id", b"order_id", "payment_id", b"payment_id", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "failure_reason", b"failure_reason", "gateway", b"gateway", "method", b"method", "order_id", b"order_id", "payment_id", b"payment_id", "payment_link", b"payment_link", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

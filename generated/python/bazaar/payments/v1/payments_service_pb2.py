@@ -26,9 +26,11 @@ from bazaar.payments.v1 import payments_pb2 as bazaar_dot_payments_dot_v1_dot_pa
 from bazaar.type.v1 import method_options_pb2 as bazaar_dot_type_dot_v1_dot_method__options__pb2
 from bazaar.type.v1 import money_pb2 as bazaar_dot_type_dot_v1_dot_money__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)bazaar/payments/v1/payments_service.proto\x12\x12\x62\x61zaar.payments.v1\x1a!bazaar/payments/v1/payments.proto\x1a#bazaar/type/v1/method_options.proto\x1a\x1a\x62\x61zaar/type/v1/money.proto\x1a\x1b\x62uf/validate/validate.proto\"\xe1\x01\n\x14\x43reatePaymentRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12>\n\x06method\x18\x02 \x01(\x0e\x32\".bazaar.payments.v1.Payment.MethodB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12m\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.MoneyBF\xbaHC\xba\x01=\n\x0epayment.amount\x12\x14must not be negative\x1a\x15this.minor_units >= 0\xc8\x01\x01\"E\n\x15\x43reatePaymentResponse\x12,\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.bazaar.payments.v1.Payment\"/\n\x11GetPaymentRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"B\n\x12GetPaymentResponse\x12,\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.bazaar.payments.v1.Payment\"0\n\x12VoidPaymentRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"C\n\x13VoidPaymentResponse\x12,\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.bazaar.payments.v1.Payment\"\x14\n\x12ListMethodsRequest\"J\n\x13ListMethodsResponse\x12\x33\n\x07methods\x18\x01 \x03(\x0e\x32\".bazaar.payments.v1.Payment.Method2\xc8\x03\n\x0fPaymentsService\x12q\n\rCreatePayment\x12(.bazaar.payments.v1.CreatePaymentRequest\x1a).bazaar.payments.v1.CreatePaymentResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12h\n\nGetPayment\x12%.bazaar.payments.v1.GetPaymentRequest\x1a&.bazaar.payments.v1.GetPaymentResponse\"\x0b\x90\x02\x01\x8a\xb5\x18\x04\x08\x04\x10\x01\x12k\n\x0bVoidPayment\x12&.bazaar.payments.v1.VoidPaymentRequest\x1a\'.bazaar.payments.v1.VoidPaymentResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12k\n\x0bListMethods\x12&.bazaar.payments.v1.ListMethodsRequest\x1a\'.bazaar.payments.v1.ListMethodsResponse\"\x0b\x90\x02\x01\x8a\xb5\x18\x04\x08\x04\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)bazaar/payments/v1/payments_service.proto\x12\x12\x62\x61zaar.payments.v1\x1a!bazaar/payments/v1/payments.proto\x1a#bazaar/type/v1/method_options.proto\x1a\x1a\x62\x61zaar/type/v1/money.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\xe1\x01\n\x14\x43reatePaymentRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12>\n\x06method\x18\x02 \x01(\x0e\x32\".bazaar.payments.v1.Payment.MethodB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12m\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.MoneyBF\xbaHC\xba\x01=\n\x0epayment.amount\x12\x14must not be negative\x1a\x15this.minor_units >= 0\xc8\x01\x01\"E\n\x15\x43reatePaymentResponse\x12,\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.bazaar.payments.v1.Payment\"/\n\x11GetPaymentRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"B\n\x12GetPaymentResponse\x12,\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.bazaar.payments.v1.Payment\"0\n\x12VoidPaymentRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"C\n\x13VoidPaymentResponse\x12,\n\x07payment\x18\x01 \x01(\x0b\x32\x1b.bazaar.payments.v1.Payment\"k\n\x15ReceiveWebhookRequest\x12.\n\x07gateway\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,31}$\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"\x18\n\x16ReceiveWebhookResponse\"\x14\n\x12ListMethodsRequest\"J\n\x13ListMethodsResponse\x12\x33\n\x07methods\x18\x01 \x03(\x0e\x32\".bazaar.payments.v1.Payment.Method2\xeb\x04\n\x0fPaymentsService\x12q\n\rCreatePayment\x12(.bazaar.payments.v1.CreatePaymentRequest\x1a).bazaar.payments.v1.CreatePaymentResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12h\n\nGetPayment\x12%.bazaar.payments.v1.GetPaymentRequest\x1a&.bazaar.payments.v1.GetPaymentResponse\"\x0b\x90\x02\x01\x8a\xb5\x18\x04\x08\x04\x10\x01\x12k\n\x0bVoidPayment\x12&.bazaar.payments.v1.VoidPaymentRequest\x1a\'.bazaar.payments.v1.VoidPaymentResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12\xa0\x01\n\x0eReceiveWebhook\x12).bazaar.payments.v1.ReceiveWebhookRequest\x1a*.bazaar.payments.v1.ReceiveWebhookResponse\"7\x90\x02\x02\x8a\xb5\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02&\"\x1e/v1/payments/webhook/{gateway}:\x04\x62ody\x12k\n\x0bListMethods\x12&.bazaar.payments.v1.ListMethodsRequest\x1a\'.bazaar.payments.v1.ListMethodsResponse\"\x0b\x90\x02\x01\x8a\xb5\x18\x04\x08\x04\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,30 +47,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPAYMENTREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_VOIDPAYMENTREQUEST'].fields_by_name['order_id']._loaded_options = None
   _globals['_VOIDPAYMENTREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_RECEIVEWEBHOOKREQUEST'].fields_by_name['gateway']._loaded_options = None
+  _globals['_RECEIVEWEBHOOKREQUEST'].fields_by_name['gateway']._serialized_options = b'\272H\032r\0302\026^[a-z][a-z0-9-]{0,31}$'
   _globals['_PAYMENTSSERVICE'].methods_by_name['CreatePayment']._loaded_options = None
   _globals['_PAYMENTSSERVICE'].methods_by_name['CreatePayment']._serialized_options = b'\220\002\002\212\265\030\004\010\004\020\001'
   _globals['_PAYMENTSSERVICE'].methods_by_name['GetPayment']._loaded_options = None
   _globals['_PAYMENTSSERVICE'].methods_by_name['GetPayment']._serialized_options = b'\220\002\001\212\265\030\004\010\004\020\001'
   _globals['_PAYMENTSSERVICE'].methods_by_name['VoidPayment']._loaded_options = None
   _globals['_PAYMENTSSERVICE'].methods_by_name['VoidPayment']._serialized_options = b'\220\002\002\212\265\030\004\010\004\020\001'
+  _globals['_PAYMENTSSERVICE'].methods_by_name['ReceiveWebhook']._loaded_options = None
+  _globals['_PAYMENTSSERVICE'].methods_by_name['ReceiveWebhook']._serialized_options = b'\220\002\002\212\265\030\004\010\001\020\001\202\323\344\223\002&\"\036/v1/payments/webhook/{gateway}:\004body'
   _globals['_PAYMENTSSERVICE'].methods_by_name['ListMethods']._loaded_options = None
   _globals['_PAYMENTSSERVICE'].methods_by_name['ListMethods']._serialized_options = b'\220\002\001\212\265\030\004\010\004\020\001'
-  _globals['_CREATEPAYMENTREQUEST']._serialized_start=195
-  _globals['_CREATEPAYMENTREQUEST']._serialized_end=420
-  _globals['_CREATEPAYMENTRESPONSE']._serialized_start=422
-  _globals['_CREATEPAYMENTRESPONSE']._serialized_end=491
-  _globals['_GETPAYMENTREQUEST']._serialized_start=493
-  _globals['_GETPAYMENTREQUEST']._serialized_end=540
-  _globals['_GETPAYMENTRESPONSE']._serialized_start=542
-  _globals['_GETPAYMENTRESPONSE']._serialized_end=608
-  _globals['_VOIDPAYMENTREQUEST']._serialized_start=610
-  _globals['_VOIDPAYMENTREQUEST']._serialized_end=658
-  _globals['_VOIDPAYMENTRESPONSE']._serialized_start=660
-  _globals['_VOIDPAYMENTRESPONSE']._serialized_end=727
-  _globals['_LISTMETHODSREQUEST']._serialized_start=729
-  _globals['_LISTMETHODSREQUEST']._serialized_end=749
-  _globals['_LISTMETHODSRESPONSE']._serialized_start=751
-  _globals['_LISTMETHODSRESPONSE']._serialized_end=825
-  _globals['_PAYMENTSSERVICE']._serialized_start=828
-  _globals['_PAYMENTSSERVICE']._serialized_end=1284
+  _globals['_CREATEPAYMENTREQUEST']._serialized_start=252
+  _globals['_CREATEPAYMENTREQUEST']._serialized_end=477
+  _globals['_CREATEPAYMENTRESPONSE']._serialized_start=479
+  _globals['_CREATEPAYMENTRESPONSE']._serialized_end=548
+  _globals['_GETPAYMENTREQUEST']._serialized_start=550
+  _globals['_GETPAYMENTREQUEST']._serialized_end=597
+  _globals['_GETPAYMENTRESPONSE']._serialized_start=599
+  _globals['_GETPAYMENTRESPONSE']._serialized_end=665
+  _globals['_VOIDPAYMENTREQUEST']._serialized_start=667
+  _globals['_VOIDPAYMENTREQUEST']._serialized_end=715
+  _globals['_VOIDPAYMENTRESPONSE']._serialized_start=717
+  _globals['_VOIDPAYMENTRESPONSE']._serialized_end=784
+  _globals['_RECEIVEWEBHOOKREQUEST']._serialized_start=786
+  _globals['_RECEIVEWEBHOOKREQUEST']._serialized_end=893
+  _globals['_RECEIVEWEBHOOKRESPONSE']._serialized_start=895
+  _globals['_RECEIVEWEBHOOKRESPONSE']._serialized_end=919
+  _globals['_LISTMETHODSREQUEST']._serialized_start=921
+  _globals['_LISTMETHODSREQUEST']._serialized_end=941
+  _globals['_LISTMETHODSRESPONSE']._serialized_start=943
+  _globals['_LISTMETHODSRESPONSE']._serialized_end=1017
+  _globals['_PAYMENTSSERVICE']._serialized_start=1020
+  _globals['_PAYMENTSSERVICE']._serialized_end=1639
 # @@protoc_insertion_point(module_scope)

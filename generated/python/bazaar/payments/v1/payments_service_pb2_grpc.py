@@ -50,6 +50,11 @@ class PaymentsServiceStub:
                 request_serializer=bazaar_dot_payments_dot_v1_dot_payments__service__pb2.VoidPaymentRequest.SerializeToString,
                 response_deserializer=bazaar_dot_payments_dot_v1_dot_payments__service__pb2.VoidPaymentResponse.FromString,
                 _registered_method=True)
+        self.ReceiveWebhook = channel.unary_unary(
+                '/bazaar.payments.v1.PaymentsService/ReceiveWebhook',
+                request_serializer=bazaar_dot_payments_dot_v1_dot_payments__service__pb2.ReceiveWebhookRequest.SerializeToString,
+                response_deserializer=bazaar_dot_payments_dot_v1_dot_payments__service__pb2.ReceiveWebhookResponse.FromString,
+                _registered_method=True)
         self.ListMethods = channel.unary_unary(
                 '/bazaar.payments.v1.PaymentsService/ListMethods',
                 request_serializer=bazaar_dot_payments_dot_v1_dot_payments__service__pb2.ListMethodsRequest.SerializeToString,
@@ -78,10 +83,21 @@ class PaymentsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def VoidPayment(self, request, context):
-        """Gives a payment up before money moves.
+        """Gives a payment up: it is VOIDED before money has moved, REFUNDING and then REFUNDED after.
 
-        Idempotent, and final: an order that has no payment yet can't get one afterwards.
-        Fails with FAILED_PRECONDITION / PAYMENT_STATE_ILLEGAL once money has moved.
+        Idempotent, and final: an order that has no payment yet can't get one afterwards. The gateway is told, again and again until it has heard;
+        what it captures all the same goes back by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReceiveWebhook(self, request, context):
+        """Takes a gateway's word of what became of a payment.
+
+        The body's bytes are what the gateway has signed; its signature is in a header of the gateway's own. A repeat, or one that comes late or out of
+        order, is harmless and answered like the first. Fails with UNAUTHENTICATED / WEBHOOK_REFUSED when the signature doesn't fit or is over five
+        minutes old, and NOT_FOUND / GATEWAY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,6 +127,11 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.VoidPayment,
                     request_deserializer=bazaar_dot_payments_dot_v1_dot_payments__service__pb2.VoidPaymentRequest.FromString,
                     response_serializer=bazaar_dot_payments_dot_v1_dot_payments__service__pb2.VoidPaymentResponse.SerializeToString,
+            ),
+            'ReceiveWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReceiveWebhook,
+                    request_deserializer=bazaar_dot_payments_dot_v1_dot_payments__service__pb2.ReceiveWebhookRequest.FromString,
+                    response_serializer=bazaar_dot_payments_dot_v1_dot_payments__service__pb2.ReceiveWebhookResponse.SerializeToString,
             ),
             'ListMethods': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMethods,
@@ -200,6 +221,33 @@ class PaymentsService:
             '/bazaar.payments.v1.PaymentsService/VoidPayment',
             bazaar_dot_payments_dot_v1_dot_payments__service__pb2.VoidPaymentRequest.SerializeToString,
             bazaar_dot_payments_dot_v1_dot_payments__service__pb2.VoidPaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReceiveWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bazaar.payments.v1.PaymentsService/ReceiveWebhook',
+            bazaar_dot_payments_dot_v1_dot_payments__service__pb2.ReceiveWebhookRequest.SerializeToString,
+            bazaar_dot_payments_dot_v1_dot_payments__service__pb2.ReceiveWebhookResponse.FromString,
             options,
             channel_credentials,
             insecure,

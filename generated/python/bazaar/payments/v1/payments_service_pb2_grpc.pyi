@@ -41,10 +41,17 @@ class PaymentsServiceStub:
     GetPayment: _grpc.UnaryUnaryMultiCallable[_payments_service_pb2.GetPaymentRequest, _payments_service_pb2.GetPaymentResponse]
     """Returns the payment of an order. Fails with NOT_FOUND / PAYMENT_NOT_FOUND."""
     VoidPayment: _grpc.UnaryUnaryMultiCallable[_payments_service_pb2.VoidPaymentRequest, _payments_service_pb2.VoidPaymentResponse]
-    """Gives a payment up before money moves.
+    """Gives a payment up: it is VOIDED before money has moved, REFUNDING and then REFUNDED after.
 
-    Idempotent, and final: an order that has no payment yet can't get one afterwards.
-    Fails with FAILED_PRECONDITION / PAYMENT_STATE_ILLEGAL once money has moved.
+    Idempotent, and final: an order that has no payment yet can't get one afterwards. The gateway is told, again and again until it has heard;
+    what it captures all the same goes back by itself.
+    """
+    ReceiveWebhook: _grpc.UnaryUnaryMultiCallable[_payments_service_pb2.ReceiveWebhookRequest, _payments_service_pb2.ReceiveWebhookResponse]
+    """Takes a gateway's word of what became of a payment.
+
+    The body's bytes are what the gateway has signed; its signature is in a header of the gateway's own. A repeat, or one that comes late or out of
+    order, is harmless and answered like the first. Fails with UNAUTHENTICATED / WEBHOOK_REFUSED when the signature doesn't fit or is over five
+    minutes old, and NOT_FOUND / GATEWAY_NOT_FOUND.
     """
     ListMethods: _grpc.UnaryUnaryMultiCallable[_payments_service_pb2.ListMethodsRequest, _payments_service_pb2.ListMethodsResponse]
     """Tells which payment methods the shop takes now."""
@@ -62,10 +69,17 @@ class PaymentsServiceAsyncStub(PaymentsServiceStub):
     GetPayment: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.GetPaymentRequest, _payments_service_pb2.GetPaymentResponse]  # type: ignore[assignment]
     """Returns the payment of an order. Fails with NOT_FOUND / PAYMENT_NOT_FOUND."""
     VoidPayment: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.VoidPaymentRequest, _payments_service_pb2.VoidPaymentResponse]  # type: ignore[assignment]
-    """Gives a payment up before money moves.
+    """Gives a payment up: it is VOIDED before money has moved, REFUNDING and then REFUNDED after.
 
-    Idempotent, and final: an order that has no payment yet can't get one afterwards.
-    Fails with FAILED_PRECONDITION / PAYMENT_STATE_ILLEGAL once money has moved.
+    Idempotent, and final: an order that has no payment yet can't get one afterwards. The gateway is told, again and again until it has heard;
+    what it captures all the same goes back by itself.
+    """
+    ReceiveWebhook: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.ReceiveWebhookRequest, _payments_service_pb2.ReceiveWebhookResponse]  # type: ignore[assignment]
+    """Takes a gateway's word of what became of a payment.
+
+    The body's bytes are what the gateway has signed; its signature is in a header of the gateway's own. A repeat, or one that comes late or out of
+    order, is harmless and answered like the first. Fails with UNAUTHENTICATED / WEBHOOK_REFUSED when the signature doesn't fit or is over five
+    minutes old, and NOT_FOUND / GATEWAY_NOT_FOUND.
     """
     ListMethods: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.ListMethodsRequest, _payments_service_pb2.ListMethodsResponse]  # type: ignore[assignment]
     """Tells which payment methods the shop takes now."""
@@ -98,10 +112,23 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payments_service_pb2.VoidPaymentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_payments_service_pb2.VoidPaymentResponse, _abc.Awaitable[_payments_service_pb2.VoidPaymentResponse]]:
-        """Gives a payment up before money moves.
+        """Gives a payment up: it is VOIDED before money has moved, REFUNDING and then REFUNDED after.
 
-        Idempotent, and final: an order that has no payment yet can't get one afterwards.
-        Fails with FAILED_PRECONDITION / PAYMENT_STATE_ILLEGAL once money has moved.
+        Idempotent, and final: an order that has no payment yet can't get one afterwards. The gateway is told, again and again until it has heard;
+        what it captures all the same goes back by itself.
+        """
+
+    @_abc_1.abstractmethod
+    def ReceiveWebhook(
+        self,
+        request: _payments_service_pb2.ReceiveWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_payments_service_pb2.ReceiveWebhookResponse, _abc.Awaitable[_payments_service_pb2.ReceiveWebhookResponse]]:
+        """Takes a gateway's word of what became of a payment.
+
+        The body's bytes are what the gateway has signed; its signature is in a header of the gateway's own. A repeat, or one that comes late or out of
+        order, is harmless and answered like the first. Fails with UNAUTHENTICATED / WEBHOOK_REFUSED when the signature doesn't fit or is over five
+        minutes old, and NOT_FOUND / GATEWAY_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

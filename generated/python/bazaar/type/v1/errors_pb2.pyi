@@ -137,6 +137,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The payment's state doesn't allow it. Example: {"payment_id": "0197f3c2-…", "state": "VOIDED"}"""
     PAYMENT_DIFFERS: _ErrorReason.ValueType  # 703
     """INVALID_ARGUMENT. The order's payment was made for another amount or method. Example: {"order_id": "0197f3c2-…"}"""
+    NOTHING_TO_PAY: _ErrorReason.ValueType  # 704
+    """FAILED_PRECONDITION. The order doesn't wait for money. Example: {"order_id": "0197f3c2-…", "state": "CONFIRMED"}"""
+    GATEWAY_AWAY: _ErrorReason.ValueType  # 705
+    """UNAVAILABLE. The payment gateway can't be reached; come back later. Example: {"gateway": "sandbox"}"""
+    GATEWAY_NOT_FOUND: _ErrorReason.ValueType  # 706
+    """NOT_FOUND. No gateway of this name sends webhooks here. Example: {"gateway": "nobody"}"""
+    WEBHOOK_REFUSED: _ErrorReason.ValueType  # 707
+    """UNAUTHENTICATED. The webhook isn't signed by the gateway, or its signature is over five minutes old. Example: {"why": "stale"}"""
     PRODUCT_NOT_RANKED: _ErrorReason.ValueType  # 800
     """NOT_FOUND. The product isn't ranked in this category. Example: {"category": "toys", "product_id": "p-1"}"""
     REBUILD_IN_PROGRESS: _ErrorReason.ValueType  # 801
@@ -263,6 +271,14 @@ PAYMENT_STATE_ILLEGAL: ErrorReason.ValueType  # 702
 """FAILED_PRECONDITION. The payment's state doesn't allow it. Example: {"payment_id": "0197f3c2-…", "state": "VOIDED"}"""
 PAYMENT_DIFFERS: ErrorReason.ValueType  # 703
 """INVALID_ARGUMENT. The order's payment was made for another amount or method. Example: {"order_id": "0197f3c2-…"}"""
+NOTHING_TO_PAY: ErrorReason.ValueType  # 704
+"""FAILED_PRECONDITION. The order doesn't wait for money. Example: {"order_id": "0197f3c2-…", "state": "CONFIRMED"}"""
+GATEWAY_AWAY: ErrorReason.ValueType  # 705
+"""UNAVAILABLE. The payment gateway can't be reached; come back later. Example: {"gateway": "sandbox"}"""
+GATEWAY_NOT_FOUND: ErrorReason.ValueType  # 706
+"""NOT_FOUND. No gateway of this name sends webhooks here. Example: {"gateway": "nobody"}"""
+WEBHOOK_REFUSED: ErrorReason.ValueType  # 707
+"""UNAUTHENTICATED. The webhook isn't signed by the gateway, or its signature is over five minutes old. Example: {"why": "stale"}"""
 PRODUCT_NOT_RANKED: ErrorReason.ValueType  # 800
 """NOT_FOUND. The product isn't ranked in this category. Example: {"category": "toys", "product_id": "p-1"}"""
 REBUILD_IN_PROGRESS: ErrorReason.ValueType  # 801

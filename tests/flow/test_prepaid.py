@@ -1,0 +1,87 @@
+"""What orders make of what payments tell, on the whole shop; how it looks from outside is in edge/test_pay.py."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from bazaar.checkout.v1 import checkout_service_pb2
+from bazaar.payments.v1 import payments_pb2
+from bazaar.payments.v1 import payments_service_pb2 as pb
+from bazaar.payments.v1.payments_service_pb2_grpc import PaymentsServiceStub
+from bazaar.type.v1.money_pb2 import Money
+from services.kit.events.port import Event
+from services.kit.events.postgres_bus import PostgresBus
+from tests.shop import Customer, Shop, eventually, refused
+from tests.unit.serving import user
+
+
+@pytest.fixture(scope="module")
+async def bus(shop: Shop) -> AsyncIterator[PostgresBus]:
+    bus = PostgresBus(shop.servers.events)
+    await bus.open()
+    yield bus
+    await bus.close()
+
+
+_EVENTS = """
+SELECT event_id::text, topic, key, type, subject, aggregate_version, payload, source, occurred_at, traceparent
+FROM log JOIN partitions ON partitions.id = partition_id WHERE topic = 'payments' AND key = ANY(%s) ORDER BY partition_id, position
+"""
+
+
+async def test_what_payments_told_may_come_again_in_any_order(shop: Shop, bus: PostgresBus, buyer: Customer):
+    sku = await shop.stocked(9)
+    card = {"payment_method": payments_pb2.Payment.CARD}
+    kept, given_up = await shop.place(buyer, (sku, 1), **card), await shop.place(buyer, (sku, 2), **card)
+    for placed in (kept, given_up):
+        shop.sandbox.pay(placed.payment_link)
+        await eventually(lambda placed=placed: shop.stands(buyer, placed.order.order_id), ("CONFIRMED", "CAPTURED"))
+    await shop.cancel(buyer, given_up.order.order_id)
+    await eventually(lambda: shop.stands(buyer, given_up.order.order_id), ("CANCELLED", "REFUNDED"))
+    before = [await shop.read(buyer, placed.order.order_id) for placed in (kept, given_up)]
+
+    events = [Event(*row) for row in await shop.execute("events", _EVENTS, [order.order_id for order in before])]
+    await bus.publish(events)
+    await bus.publish(events[::-1])
+    assert await shop.violations() == []
+
+    assert sorted(event.type.rpartition(".Payment")[2] for event in events) == [
+        *("Authorized", "Authorized", "Captured", "Captured", "Initiated", "Initiated"),
+        *("Refunded", "Refunding"),
+    ]
+    assert [await shop.read(buyer, order.order_id) for order in before] == before
+    assert await shop.balance(sku) == (8, 0)
+
+
+async def test_money_for_an_order_that_never_was_goes_back(shop: Shop):
+    order_id, checkout = str(uuid4()), shop.stub(PaymentsServiceStub, user(str(uuid4())), caller="checkout")
+    ask = pb.CreatePaymentRequest(order_id=order_id, method=payments_pb2.Payment.UPI, amount=Money(currency_code="INR", minor_units=5))
+
+    shop.sandbox.pay((await checkout.CreatePayment(ask)).payment.payment_link)
+
+    await eventually(lambda: _entries(shop, order_id), ["CAPTURED", "REFUNDED"])
+
+
+async def _entries(shop: Shop, order_id: str) -> list[str]:
+    return shop.sandbox.entries(order_id)
+
+
+async def test_the_stock_is_held_for_as_long_as_the_customer_may_pay(shop: Shop, buyer: Customer):
+    sku = await shop.stocked(3)
+    order = (await shop.place(buyer, (sku, 1))).order
+
+    ((held,),) = await shop.execute("inventory", "SELECT expires_at FROM reservations WHERE order_id = %s", order.order_id)
+    assert (order.due_time.ToDatetime() - order.create_time.ToDatetime()).total_seconds() == 15 * 60
+    assert 30 < held.timestamp() - order.due_time.ToDatetime(held.tzinfo).timestamp() < 90
+
+
+async def test_a_payment_link_is_nobody_elses(shop: Shop, buyer: Customer, other: Customer):
+    sku = await shop.stocked(1)
+    placed = await shop.place(buyer, (sku, 1))
+    ask = checkout_service_pb2.GetPaymentLinkRequest(order_id=placed.order.order_id)
+
+    assert (await shop.checkout(buyer.principal).GetPaymentLink(ask)).payment_link == placed.payment_link
+    assert (await refused(shop.checkout(other.principal).GetPaymentLink(ask)))[:2] == ("NOT_FOUND", "ORDER_NOT_FOUND")
