@@ -74,7 +74,7 @@ def test_an_item_that_is_not_in_the_cart_has_no_quantity(edge: Edge, buyer: Hous
         ({"expectedTotal": {"currencyCode": "usd", "minorUnits": "1999"}}, INVALID),
         ({"expectedTotal": usd(2**63)}, INVALID),
         ({"expectedTotal": usd("19.99")}, INVALID),
-        ({"paymentMethod": "UPI"}, (400, "PAYMENT_METHOD_UNSUPPORTED")),
+        ({"paymentMethod": "WALLET"}, (400, "PAYMENT_METHOD_UNSUPPORTED")),
         ({"paymentMethod": "GOLD"}, INVALID),
         ({"paymentMethod": 99}, INVALID),
         ({"paymentMethod": ""}, INVALID),
