@@ -22,7 +22,6 @@ _SETTLE_SECONDS = 30.0
 _PUBLISHERS = ("orders", "payments")
 """The services that have something to tell."""
 
-_UNDELIVERED = "SELECT count(*) FROM webhooks"
 _MOVED = """
 SELECT p.reference, p.currency, p.minor_units, count(*) FILTER (WHERE e.state = 'CAPTURED'), count(*) FILTER (WHERE e.state = 'REFUNDED'),
     coalesce(sum(e.minor_units) FILTER (WHERE e.state = 'CAPTURED'), 0), coalesce(sum(e.minor_units) FILTER (WHERE e.state = 'REFUNDED'), 0)
@@ -57,14 +56,17 @@ async def violations(servers: Servers) -> list[str]:
 
 
 async def behind(servers: Servers, seconds: float = _SETTLE_SECONDS) -> list[str]:
-    """Waits until outboxes and subscriptions have caught up to where they stand now; sentences about those that haven't by then."""
+    """Waits until all that is under way now has been worked off: webhooks, outboxes, subscriptions; sentences about what hasn't by then."""
     deadline = time.monotonic() + seconds
-    # What the gateway has yet to tell isn't wrong, but may be why something else looks so.
-    await _until_empty(lambda: _untold(servers), deadline)
-    outboxes = {service: await _newest(servers, service) for service in _PUBLISHERS}
-    unpublished = await _until_empty(lambda: _unpublished(servers, outboxes), deadline)
-    heads = dict(await _rows(servers.events, "SELECT id, head FROM partitions"))
-    return unpublished + await _until_empty(lambda: _unread(servers, heads), deadline)
+    newest = max((row[0] for row in _books(servers, "SELECT webhook_id FROM webhooks")), default=0)
+    found = await _until_empty(lambda: _undelivered(servers, newest), deadline)
+    # Twice: what payments tell makes orders tell something.
+    for _ in range(2):
+        outboxes = {service: await _newest(servers, service) for service in _PUBLISHERS}
+        found += await _until_empty(lambda outboxes=outboxes: _unpublished(servers, outboxes), deadline)
+        heads = dict(await _rows(servers.events, "SELECT id, head FROM partitions"))
+        found += await _until_empty(lambda heads=heads: _unread(servers, heads), deadline)
+    return found
 
 
 async def _until_empty(look: Callable[[], Awaitable[list[str]]], deadline: float) -> list[str]:
@@ -73,8 +75,9 @@ async def _until_empty(look: Callable[[], Awaitable[list[str]]], deadline: float
     return found
 
 
-async def _untold(servers: Servers) -> list[str]:
-    return [f"{row[0]} webhooks are on their way" for row in _books(servers, _UNDELIVERED) if row[0]]
+async def _undelivered(servers: Servers, upto: int) -> list[str]:
+    left = len(_books(servers, f"SELECT 1 FROM webhooks WHERE webhook_id <= {upto}"))
+    return [f"{left} webhooks of the gateway have not been taken"] if left else []
 
 
 async def _newest(servers: Servers, service: str) -> int:
@@ -143,12 +146,7 @@ async def _orders_and_stock(servers: Servers) -> list[str]:
 
 async def _orders_and_payments(servers: Servers) -> list[str]:
     """A confirmed order is paid, or to be paid on delivery, for exactly its total; a cancelled one is not."""
-    payments = {
-        order_id: (state, currency, minor_units)
-        for order_id, state, currency, minor_units in await _rows(
-            servers.database("payments"), "SELECT order_id::text, state, currency, minor_units FROM payments"
-        )
-    }
+    payments = await _payments(servers)
     found: list[str] = []
     for order_id, state, content in await _orders(servers):
         paid = payments.get(order_id, ("none", "", 0))
@@ -162,26 +160,13 @@ async def _orders_and_payments(servers: Servers) -> list[str]:
 
 async def _money(servers: Servers) -> list[str]:
     """By the gateway's own books, money is taken once for a payment and given back at most once, all of it; only live orders have any."""
-    payments = {
-        order_id: (state, currency, minor_units)
-        for order_id, state, currency, minor_units in await _rows(
-            servers.database("payments"), "SELECT order_id::text, state, currency, minor_units FROM payments"
-        )
-    }
-    orders = {order_id: state for order_id, state, _ in await _orders(servers)}
+    payments, orders = await _payments(servers), {order_id: state for order_id, state, _ in await _orders(servers)}
     found: list[str] = []
     for order_id, currency, minor_units, captures, refunds, taken, back in _books(servers, _MOVED):
         state, *amount = payments.get(order_id, ("none", "", 0))
-        if (
-            captures > 1
-            or refunds > captures
-            or amount != [currency, minor_units]
-            or taken != captures * minor_units
-            or back != refunds * taken
-        ):
-            found.append(
-                f"for order {order_id} of {minor_units} {currency}, {taken} was captured ({captures}) and {back} refunded ({refunds})"
-            )
+        is_right = amount == [currency, minor_units] and (taken, back) == (captures * minor_units, refunds * minor_units)
+        if not is_right or not refunds <= captures <= 1:
+            found.append(f"for order {order_id} of {amount}, {taken} {currency} was captured ({captures}) and {back} refunded ({refunds})")
         is_wanted = orders.get(order_id) in ("PAYMENT_PENDING", "CONFIRMED") and state in ("PENDING", "AUTHORIZED", "CAPTURED")
         if captures > refunds and not is_wanted and state != "REFUNDING":
             found.append(f"order {order_id} is {orders.get(order_id)} and its payment {state}, but the gateway has its money")
@@ -246,6 +231,12 @@ async def _rankings(servers: Servers) -> list[str]:
     ]
 
 
+async def _payments(servers: Servers) -> dict[str, tuple[str, str, int]]:
+    """State and amount by order."""
+    rows = await _rows(servers.database("payments"), "SELECT order_id::text, state, currency, minor_units FROM payments")
+    return {order_id: (state, currency, minor_units) for order_id, state, currency, minor_units in rows}
+
+
 async def _orders(servers: Servers) -> list[TupleRow]:
     return await _rows(
         servers.database("orders"),
@@ -264,7 +255,7 @@ def _books(servers: Servers, statement: str) -> list[Any]:
     """What the gateway's books say; nothing where there is none."""
     if servers.books is None:
         return []
-    with closing(sqlite3.connect(f"file:{servers.books}?mode=ro", uri=True)) as books:
+    with closing(sqlite3.connect(f"{servers.books.absolute().as_uri()}?mode=ro", uri=True)) as books:
         return books.execute(statement).fetchall()
 
 
