@@ -45,9 +45,9 @@ async def _differences(servers: Servers, name: str) -> list[str]:
 
 
 def _show(console: Console, found: dict[str, list[str]]) -> None:
-    table = Table("checked", "what must hold", "differs", box=None)
+    table = Table("checked", "differs", "what must hold", box=None)
     for name, sentences in found.items():
-        table.add_row(name, _rule(name), str(len(sentences)) if sentences else "nothing")
+        table.add_row(name, str(len(sentences)) if sentences else "nothing", _rule(name))
     console.print(table)
     for name, sentences in found.items():
         for sentence in sentences[:MOST_TOLD]:
