@@ -159,7 +159,7 @@ async def _orders_and_payments(servers: Servers) -> list[str]:
 
 
 async def _money(servers: Servers) -> list[str]:
-    """By the gateway's own books, money is taken once for a payment and given back at most once, all of it; only live orders have any."""
+    """By the gateway's books, money is taken once for a payment and goes back once, all of it; only live orders keep any."""
     payments, orders = await _payments(servers), {order_id: state for order_id, state, _ in await _orders(servers)}
     found: list[str] = []
     for order_id, currency, minor_units, captures, refunds, taken, back in _books(servers, _MOVED):

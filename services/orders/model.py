@@ -51,13 +51,6 @@ FINAL = frozenset({State.DELIVERED, State.RETURNED, State.CANCELLED})
 PAYMENT_DUE = timedelta(seconds=60)
 """How long a submitted order waits for its payment to be opened before the reaper asks payments."""
 
-PAYMENT_WINDOW = timedelta(minutes=15)
-"""How long a customer has to pay, from when the order was opened."""
-
-HOLD_GRACE = timedelta(minutes=1)
-"""How much longer the stock is held: a payment of the last second is still on its way."""
-
-PAYMENT_FAILED_DUE = timedelta(seconds=2)
 CANCELLING_DUE = timedelta(seconds=5)
 """A cancellation that was cut off is taken up again after this."""
 
@@ -195,11 +188,6 @@ class Order:
         return self.content is not None
 
     @property
-    def pay_until(self) -> datetime:
-        """By then its customer must have paid."""
-        return self.created_at + PAYMENT_WINDOW
-
-    @property
     def was_placed(self) -> bool:
         """Whether OrderPlaced went out for it, so that a cancellation takes its lines back out of the rankings."""
         return self.confirmed_at is not None
@@ -248,32 +236,6 @@ def submitted(order: Order, content: Content, *, version: int, at: datetime) -> 
     return replace(move(order, State.PAYMENT_PENDING, at=at, due_at=at + PAYMENT_DUE), content=content, payment_state="PENDING")
 
 
-def awaiting(order: Order, *, at: datetime) -> Order:
-    """The order with the time to pay that a customer has; as it is when it waits for no payment, or that time is over."""
-    if order.state is not State.PAYMENT_PENDING or at >= order.pay_until or order.due_at == order.pay_until:
-        return order
-    return replace(order, due_at=order.pay_until)
-
-
-def payment_told(order: Order, payment_state: str, version: int, *, at: datetime) -> Order:
-    """The order with its payment's newest state beside its own; as it is when something newer is known."""
-    after = _with_payment(order, payment_state, version)
-    return after if after.payment_state == order.payment_state else replace(after, version=order.version + 1, updated_at=at)
-
-
-def _with_payment(order: Order, payment_state: str, version: int) -> Order:
-    if version <= order.payment_version:
-        return order
-    return replace(order, payment_state=payment_state, payment_version=version)
-
-
-def payment_failed(order: Order, reason: str, *, at: datetime) -> Order:
-    """The order whose customer couldn't pay, about to be cancelled; as it is when it doesn't wait for a payment."""
-    if order.state is not State.PAYMENT_PENDING:
-        return order
-    return move(order, State.PAYMENT_FAILED, at=at, due_at=at + PAYMENT_FAILED_DUE, reason=reason)
-
-
 def confirmed(order: Order, payment_state: str, *, at: datetime) -> Order:
     """The order, paid for; as it is when it was confirmed before.
 
@@ -316,7 +278,14 @@ def cancelled(order: Order, payment_state: str = "", payment_version: int = 0, *
     """
     if order.state is State.CANCELLED:
         return order
-    return _with_payment(move(order, State.CANCELLED, at=at), payment_state, payment_version)
+    return with_payment(move(order, State.CANCELLED, at=at), payment_state, payment_version)
+
+
+def with_payment(order: Order, payment_state: str, version: int) -> Order:
+    """The order with what payments said of its payment, at this version; as it is when something newer is known."""
+    if version <= order.payment_version:
+        return order
+    return replace(order, payment_state=payment_state, payment_version=version)
 
 
 def by_root_category(lines: Iterable[Line]) -> dict[str, list[Line]]:

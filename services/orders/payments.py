@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from bazaar.payments.v1 import events_pb2
 from services.kit.events.port import Event, Subscription
-from services.orders.model import Order, OrderNotFound, payment_told
+from services.orders.model import Order, OrderNotFound
+from services.orders.paying import payment_told
 from services.orders.settlement import Settlement
 from services.orders.store import OrderStore
 

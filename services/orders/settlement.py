@@ -20,19 +20,8 @@ from bazaar.payments.v1 import payments_pb2, payments_service_pb2, payments_serv
 from services.kit.clock import system_clock
 from services.kit.rpc.status import reason_of
 from services.kit.telemetry import tracing
-from services.orders.model import (
-    HOLD_GRACE,
-    IllegalMove,
-    Order,
-    OrderNotFound,
-    State,
-    VersionStale,
-    awaiting,
-    cancelled,
-    cancelling,
-    confirmed,
-    payment_failed,
-)
+from services.orders.model import IllegalMove, Order, OrderNotFound, State, VersionStale, cancelled, cancelling, confirmed
+from services.orders.paying import HOLD_GRACE, awaiting, pay_until, payment_failed
 from services.orders.store import OrderStore
 
 EXPIRED, OUT_OF_STOCK, PAYMENT_FAILED = "EXPIRED", "OUT_OF_STOCK", "PAYMENT_FAILED"
@@ -79,7 +68,7 @@ class Settlement:
         order = await self._store.read(order_id)
         if order.state is not State.PAYMENT_PENDING:
             return order
-        left = order.pay_until - system_clock()
+        left = pay_until(order) - system_clock()
         if left > timedelta():
             ask = inventory_pb2.ExtendReservationRequest(order_id=order_id)
             ask.ttl.FromTimedelta(left + HOLD_GRACE)

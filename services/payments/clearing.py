@@ -14,8 +14,9 @@ import structlog
 from services.kit.errors import DeadlineExceeded
 from services.kit.rpc.calls import within
 from services.kit.telemetry import tracing
+from services.payments.decisions import Link, Report
 from services.payments.gateway import Gateway, GatewayAway
-from services.payments.model import Link, Notice, Payment, Report, State, Step, next_step
+from services.payments.model import Notice, Payment, State, Step, next_step
 from services.payments.store import PaymentStore
 
 _AT_ONCE = 16

@@ -15,8 +15,9 @@ from services.kit.rpc import calls
 from services.kit.telemetry import tracing
 from services.payments import wire
 from services.payments.clearing import Clearing
+from services.payments.decisions import Create, Report, Void, checked
 from services.payments.gateway import Gateway, GatewayNotFound
-from services.payments.model import Create, Method, Payment, Report, State, Void, checked, next_step
+from services.payments.model import Method, Payment, PaymentNotFound, State, next_step
 from services.payments.store import PaymentStore
 
 _GATEWAY_SECONDS = 2.0
@@ -65,6 +66,9 @@ class PaymentsServicer(PaymentsServiceServicer):
         headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         notice = gateway.read_webhook(headers, request.body.data)
         known = await self._payments.find(notice.payment_id)
+        if known.gateway != gateway.name:
+            # No gateway's word counts for another one's payment.
+            raise PaymentNotFound(payment_id=notice.payment_id)
         payment = await self._payments.submit(Report(_traced(known.order_id), notice), calls.current().deadline)
         if payment.version > known.version:
             self._go_on(payment)

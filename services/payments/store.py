@@ -15,8 +15,9 @@ from services.kit.clock import Clock
 from services.kit.database import Connection, Database
 from services.kit.errors import DomainError
 from services.kit.money import Money
+from services.payments.decisions import Command, Outcome, decide
 from services.payments.events import told
-from services.payments.model import Command, Method, Outcome, Payment, PaymentNotFound, State, decide, pause_after
+from services.payments.model import Method, Payment, PaymentNotFound, State, pause_after
 
 _COLUMNS = """order_id, payment_id, method, state, currency, minor_units, version, created_at, updated_at, gateway, link,
 failure_reason, reported_at, due_at"""

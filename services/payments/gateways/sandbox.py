@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import httpx
 import orjson
@@ -97,7 +98,7 @@ class SandboxGateway:
         signature.check(headers.get(SIGNATURE, ""), body, self._keys(), self._clock())
         try:
             return _notice(orjson.loads(body))
-        except (KeyError, TypeError, ValueError, OverflowError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise WebhookUnreadable("The webhook can't be read.") from None
 
     async def close(self) -> None:
@@ -131,7 +132,7 @@ class SandboxGateway:
 
 def _notice(document: dict[str, Any]) -> Notice:
     return Notice(
-        payment_id=str(document["paymentId"]),
+        payment_id=str(UUID(document["paymentId"])),
         state=State(document["state"]),
         amount=Money(str(document["currency"]), int(document["minorUnits"])),
         reason=str(document["reason"]),

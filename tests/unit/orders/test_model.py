@@ -14,25 +14,21 @@ from services.orders.model import (
     FINAL,
     MOVES,
     PAYMENT_DUE,
-    PAYMENT_FAILED_DUE,
-    PAYMENT_WINDOW,
     PLACED,
     IllegalMove,
     OrderNotFound,
     State,
     TimelineEntry,
     VersionStale,
-    awaiting,
     by_root_category,
     cancelled,
     cancelling,
     confirmed,
     move,
-    payment_failed,
-    payment_told,
     readable_by,
     submitted,
 )
+from services.orders.paying import PAYMENT_FAILED_DUE, PAYMENT_WINDOW, awaiting, payment_failed, payment_told
 from tests.unit.orders.sample import AT, LATER, OTHER, USER, content, created, line, order_in
 
 S = State

@@ -7,23 +7,17 @@ from hypothesis import strategies as st
 
 from services.kit.errors import DomainError
 from services.kit.money import Money
+from services.payments.decisions import Create, Link, Outcome, Report, Void, checked, decide
 from services.payments.model import (
     ASK_DUE,
     LONGEST_PAUSE,
     MOVES,
     STEP_DUE,
-    Create,
-    Link,
     Method,
     Notice,
-    Outcome,
     Payment,
-    Report,
     State,
     Step,
-    Void,
-    checked,
-    decide,
     moved,
     next_step,
     pause_after,

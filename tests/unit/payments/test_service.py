@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from google.api.httpbody_pb2 import HttpBody
 from bazaar.payments.v1 import payments_pb2
 from bazaar.payments.v1 import payments_service_pb2 as pb
 from bazaar.type.v1.money_pb2 import Money
+from sandbox.webhooks import sign
 from services.kit.auth import Principal
 from services.kit.clock import system_clock
 from services.kit.database import Database
@@ -31,6 +34,7 @@ UPI, CARD, COD = payments_pb2.Payment.UPI, payments_pb2.Payment.CARD, payments_p
 
 
 _CALL = calls.Call("/bazaar.payments.v1.PaymentsService/Any", "checkout", Principal("service", "checkout", frozenset()))
+_SOME_ID = b"01a1ff0a-c573-7246-904b-bf35c7c928ac"
 
 
 class Till:
@@ -353,6 +357,36 @@ async def test_two_leaders_at_once_move_the_money_once(till: Till, sandbox: Sand
 
     assert sandbox.entries(order_id) == ["AUTHORIZED", "CAPTURED"]
     assert await till.events() == ["Initiated", "Authorized", "Captured"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'{"paymentId": 1}',
+        b'{"paymentId": "one", "state": "CAPTURED", "currency": "INR", "minorUnits": 1, "reason": "", "changedAt": 0}',
+        b'{"paymentId": "%s", "state": "LOST", "currency": "INR", "minorUnits": 1, "reason": "", "changedAt": 0}' % _SOME_ID,
+        b'{"paymentId": "%s", "state": "FAILED", "currency": "INR", "minorUnits": 1, "reason": "", "changedAt": 1e99}' % _SOME_ID,
+    ],
+)
+async def test_a_signed_webhook_that_says_nothing_is_refused(till: Till, counter: Counter, body: bytes):
+    with pytest.raises(DomainError) as refused:
+        await till.hear({"sandbox-signature": sign(body, counter.folder / "sandbox.json", int(time.time()))}, body)
+
+    assert refused.value.reason == "VALIDATION_FAILED"
+
+
+async def test_no_gateways_word_counts_for_what_another_one_or_none_collects(till: Till, counter: Counter, order_id: str):
+    cash = await till.create(order_id, COD)
+    said = {"paymentId": cash.payment_id, "state": "CAPTURED", "currency": "INR", "minorUnits": 1999, "reason": "", "changedAt": 0}
+    body = json.dumps(said).encode()
+    with pytest.raises(DomainError) as refused:
+        await till.hear({"sandbox-signature": sign(body, counter.folder / "sandbox.json", int(time.time()))}, body)
+
+    assert refused.value.reason == "PAYMENT_NOT_FOUND"
+    assert await till.state(order_id) == "ACCEPTED"
 
 
 async def test_a_webhook_that_nobody_signed_is_refused(till: Till):

@@ -10,7 +10,8 @@ from services.kit.database import Database
 from services.kit.errors import DomainError
 from services.kit.ids import uuid7
 from services.kit.money import Money
-from services.payments.model import Create, Link, Method, Notice, Payment, PaymentNotFound, Report, State, Void
+from services.payments.decisions import Create, Link, Report, Void
+from services.payments.model import Method, Notice, Payment, PaymentNotFound, State
 from services.payments.store import PaymentStore
 from tests.unit.rivals import meet
 
