@@ -126,7 +126,7 @@ def test_load_says_how_it_fared(demo, shell, scenario, loop):
     assert (done.returncode, figures["failures"], figures["violations"]) == (0, 0, [])
     assert figures["rate_per_second"] > 0
     assert list(figures["latency_ms"]) == ["p50", "p95", "p99", "max"]
-    assert figures["cpu_seconds"].keys() == {"postgres", "redis-1", "mongo", "worker-1", "worker-2", "envoy", "generator"}
+    assert figures["cpu_seconds"].keys() == {"postgres", "redis-1", "mongo", "sandbox", "worker-1", "worker-2", "envoy", "generator"}
     assert ("visible_ms" in figures) == (scenario == "checkout")
 
 
