@@ -10,8 +10,7 @@ import pytest
 from bazaar.orders.v1 import orders_pb2
 from services.checkout import saga
 from tests.chaos.conftest import Victim
-from tests.chaos.steps import die, expire_claims, let_time_pass, order_id_of, states
-from tests.chaos.stops import Stop
+from tests.chaos.steps import die, expire_claims, let_time_pass, order_id_of, reached, states
 from tests.shop import Customer, Shop, eventually, refused
 
 State = orders_pb2.Order.State
@@ -26,11 +25,6 @@ async def buyer(shop: Shop) -> Customer:
 @pytest.fixture
 async def sku(shop: Shop) -> str:
     return await shop.stocked(5)
-
-
-async def reached(stop: Stop) -> None:
-    async with asyncio.timeout(20):
-        await stop.reached.wait()
 
 
 async def test_a_cancellation_between_commit_and_confirmation_wins(shop: Shop, victim: Victim, buyer: Customer, sku: str):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import psycopg
 import pytest
 
 from bazaar.orders.v1 import orders_pb2
 from tests.chaos.conftest import Victim
-from tests.chaos.steps import die, let_time_pass, order_id_of, states
+from tests.chaos.steps import bus_away, die, expire_reservation, let_time_pass, order_id_of, payment_of, reached, states
 from tests.chaos.stops import Side
 from tests.shop import Customer, Shop, eventually, refused
 
@@ -29,27 +26,6 @@ async def buyer(shop: Shop) -> Customer:
 @pytest.fixture
 async def sku(shop: Shop) -> str:
     return await shop.stocked(5)
-
-
-@asynccontextmanager
-async def bus_away(shop: Shop) -> AsyncIterator[None]:
-    """Nothing can be published or consumed."""
-    async with await psycopg.AsyncConnection.connect(shop.servers.events) as connection:
-        await connection.execute("LOCK TABLE partitions IN ACCESS EXCLUSIVE MODE")
-        yield
-        await connection.rollback()
-
-
-async def expire_reservation(shop: Shop, order_id: str) -> None:
-    """In its row and its holds together, as the clock would."""
-    both = """WITH expired AS (UPDATE reservations SET expires_at = now() - interval '1 second' WHERE order_id = %s)
-              UPDATE holds SET expires_at = now() - interval '1 second' WHERE order_id = %s"""
-    await shop.execute("inventory", both, order_id, order_id)
-
-
-async def payment_of(shop: Shop, order_id: str) -> str:
-    ((state,),) = await shop.execute("payments", "SELECT state FROM payments WHERE order_id = %s", order_id)
-    return state
 
 
 async def test_these_are_the_steps_of_an_order_that_waits_for_its_payment(victim: Victim, buyer: Customer, sku: str):
@@ -106,8 +82,7 @@ async def test_an_order_whose_payment_was_never_opened_is_cancelled(shop: Shop, 
 async def test_a_cancellation_while_the_payment_is_opened_wins(shop: Shop, victim: Victim, buyer: Customer, sku: str):
     stop = victim.stops.at("orders.AwaitPayment", "before")
     placing = asyncio.create_task(victim.place(buyer, (sku, 2)))
-    async with asyncio.timeout(20):
-        await stop.reached.wait()
+    await reached(stop)
     order_id = await order_id_of(shop, buyer)
 
     await shop.cancel(buyer, order_id)
@@ -121,8 +96,7 @@ async def test_a_cancellation_while_the_payment_is_opened_wins(shop: Shop, victi
 async def test_a_cancellation_between_waiting_and_holding_wins(shop: Shop, victim: Victim, buyer: Customer, sku: str):
     stop = victim.stops.at("inventory.ExtendReservation", "before")
     placing = asyncio.create_task(refused(victim.place(buyer, (sku, 2))))
-    async with asyncio.timeout(20):
-        await stop.reached.wait()
+    await reached(stop)
 
     await shop.cancel(buyer, await order_id_of(shop, buyer))
     stop.released.set()
@@ -146,22 +120,6 @@ async def test_a_bus_that_is_away_until_the_reservation_has_expired_costs_nobody
 
     await eventually(lambda: shop.stands(buyer, order_id), ("CONFIRMED", "CAPTURED"), seconds=30)
     assert await shop.balance(sku) == (3, 0)
-
-
-async def test_a_paid_item_that_somebody_else_has_by_then_is_paid_back(shop: Shop, buyer: Customer, other: Customer):
-    sku = await shop.stocked(1)
-    placed = await shop.place(buyer, (sku, 1))
-    order_id = placed.order.order_id
-    async with bus_away(shop):
-        shop.sandbox.pay(placed.payment_link)
-        await eventually(lambda: payment_of(shop, order_id), "CAPTURED")
-        await expire_reservation(shop, order_id)
-        assert State.Name((await shop.order(other, (sku, 1))).state) == "CONFIRMED"
-
-    await eventually(lambda: shop.stands(buyer, order_id), ("CANCELLED", "REFUNDED"), seconds=30)
-    assert (await shop.read(buyer, order_id)).cancel_reason == "OUT_OF_STOCK"
-    assert shop.sandbox.entries(order_id) == ["CAPTURED", "REFUNDED"]
-    assert await shop.balance(sku) == (0, 0)
 
 
 async def test_the_reaper_confirms_what_is_paid_while_the_bus_is_away(shop: Shop, buyer: Customer, sku: str):

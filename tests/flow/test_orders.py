@@ -51,16 +51,6 @@ async def test_an_empty_cart_is_refused(shop: Shop, buyer: Customer):
     assert (await refused(shop.order(buyer, cart_id=cart_id)))[:2] == ("FAILED_PRECONDITION", "CART_EMPTY")
 
 
-async def test_two_lines_of_one_sku_are_one(shop: Shop, buyer: Customer):
-    sku = await shop.stocked(3)
-
-    code, reason, metadata = await refused(shop.order(buyer, (sku, 2), (sku, 2)))
-
-    assert (code, reason) == ("FAILED_PRECONDITION", "OUT_OF_STOCK")
-    assert (metadata["wanted"], metadata["available"]) == ("4", "3")
-    assert await shop.balance(sku) == (3, 0)
-
-
 async def test_fifty_units_go_to_exactly_fifty_of_two_hundred_buyers(shop: Shop):
     sku, buyers = await shop.stocked(50), [await shop.customer() for _ in range(20)]
 
@@ -101,15 +91,6 @@ async def test_the_same_key_with_another_body_is_refused(shop: Shop, buyer: Cust
 
     assert (await refused(shop.order(buyer, (sku, 2), key="used")))[:2] == ("INVALID_ARGUMENT", "REQUEST_ID_REUSED")
     assert await shop.balance(sku) == (4, 0)
-
-
-async def test_a_failed_attempt_leaves_its_key_good(shop: Shop, buyer: Customer):
-    sku = await shop.stocked(1)
-    assert (await refused(shop.order(buyer, (sku, 2), key="again")))[1] == "OUT_OF_STOCK"
-
-    await shop.receive(sku, 1)
-
-    assert State.Name((await shop.order(buyer, (sku, 2), key="again")).state) == "CONFIRMED"
 
 
 async def test_an_order_that_failed_is_shown_to_nobody(shop: Shop):
