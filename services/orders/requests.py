@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum, auto
 
 from services.kit.batching import Coalescer
 from services.kit.database import Connection, Database
@@ -60,6 +61,17 @@ DELETE FROM orders WHERE (user_bucket, order_id) IN (
 """
 
 
+class Repeat(Enum):
+    """What a repeat of a request does about the order that the request was opened for."""
+
+    START_AGAIN = auto()
+    """That one came to nothing: a failed attempt doesn't burn its request."""
+    TAKE_OVER = auto()
+    """Nobody is at work on it any more."""
+    FOLLOW = auto()
+    """It is somebody else's to go on with, or done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """An order that a request stands for, and whether the caller is the one to go on with it."""
@@ -78,6 +90,23 @@ class _Opening:
     @property
     def bucket(self) -> int:
         return user_bucket(self.user_id)
+
+
+def repeated(order: Order, request: Request, *, fingerprint: bytes, is_claimed: bool) -> Repeat:
+    """What is to be done about the order that the same request was opened for.
+
+    Args:
+        fingerprint: of the body that it was opened with.
+        is_claimed: another attempt has it to itself.
+
+    Raises:
+        RequestReused: it was opened for another content.
+    """
+    if order.has_failed:
+        return Repeat.START_AGAIN
+    if fingerprint != request.fingerprint:
+        raise RequestReused("This request id was used with another body.", request_id=request.request_id)
+    return Repeat.TAKE_OVER if order.state is State.CREATED and not is_claimed else Repeat.FOLLOW
 
 
 class RequestStore:
@@ -132,19 +161,19 @@ async def _found(tx: Connection, opening: _Opening) -> Opened | None:
     if order.order_id == opening.order_id:
         # Opened by this very call, when the answer to its COMMIT was lost.
         return Opened(order, is_holder=True)
-    if order.has_failed:
-        return await _start_again(tx, opening)
-    if row["fingerprint"] != opening.request.fingerprint:
-        raise RequestReused("This request id was used with another body.", request_id=opening.request.request_id)
-    if order.state is State.CREATED and not row["is_claimed"]:
-        claimed = await (await tx.execute(_CLAIM, [CLAIM, HIDDEN_ORDER_DUE, opening.bucket, order.order_id])).fetchone()
-        assert claimed is not None, "its row is locked"
-        return Opened(order_from(claimed), is_holder=True)
-    return Opened(order, is_holder=False)
+    match repeated(order, opening.request, fingerprint=row["fingerprint"], is_claimed=row["is_claimed"]):
+        case Repeat.START_AGAIN:
+            return await _start_again(tx, opening)
+        case Repeat.TAKE_OVER:
+            claimed = await (await tx.execute(_CLAIM, [CLAIM, HIDDEN_ORDER_DUE, opening.bucket, order.order_id])).fetchone()
+            assert claimed is not None, "its row is locked"
+            return Opened(order_from(claimed), is_holder=True)
+        case Repeat.FOLLOW:
+            return Opened(order, is_holder=False)
 
 
 async def _start_again(tx: Connection, opening: _Opening) -> Opened:
-    """A failed attempt doesn't burn its request: it gets a new order."""
+    """The request gets a new order."""
     unkeyed = _Opening(opening.order_id, opening.user_id, Request("", "", "", b""))
     opened = await _insert(tx, [unkeyed])
     await tx.execute(_REDIRECT, [opening.order_id, opening.request.fingerprint, *_key(opening)])

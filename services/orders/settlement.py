@@ -17,7 +17,7 @@ import structlog
 from bazaar.inventory.v1 import inventory_service_pb2 as inventory_pb2
 from bazaar.inventory.v1 import inventory_service_pb2_grpc as inventory_grpc
 from bazaar.payments.v1 import payments_pb2, payments_service_pb2, payments_service_pb2_grpc
-from services.kit.clock import system_clock
+from services.kit.clock import Clock, system_clock
 from services.kit.rpc.status import reason_of
 from services.kit.telemetry import tracing
 from services.orders.model import IllegalMove, Order, OrderNotFound, State, VersionStale, cancelled, cancelling, confirmed
@@ -43,10 +43,12 @@ class Settlement:
         store: OrderStore,
         inventory: inventory_grpc.InventoryServiceAsyncStub,
         payments: payments_service_pb2_grpc.PaymentsServiceAsyncStub,
+        clock: Clock = system_clock,
     ) -> None:
         self._store = store
         self._inventory = inventory
         self._payments = payments
+        self._clock = clock
 
     async def confirm(self, order_id: str, payment_state: str) -> Order:
         """Commits the stock of a paid order, then confirms it. Idempotent.
@@ -68,7 +70,7 @@ class Settlement:
         order = await self._store.read(order_id)
         if order.state is not State.PAYMENT_PENDING:
             return order
-        left = pay_until(order) - system_clock()
+        left = pay_until(order) - self._clock()
         if left > timedelta():
             ask = inventory_pb2.ExtendReservationRequest(order_id=order_id)
             ask.ttl.FromTimedelta(left + HOLD_GRACE)
