@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from gateway.headers import TYPES
 from gateway.methods import Binding, Method
 
 CLUSTER = "workers"
@@ -31,6 +32,18 @@ BODY_BYTES_OF = {
 NEVER_BEGUN = "connect-failure,refused-stream"
 """Failures after which no handler has seen the call: any call may be tried again."""
 MAY_HAVE_RUN = f"{NEVER_BEGUN},reset,unavailable"
+
+ELSEWHERE = {
+    "num_retries": 2,
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {"@type": TYPES + "retry.host.previous_hosts.v3.PreviousHostsPredicate"},
+        }
+    ],
+    "host_selection_retry_max_attempts": 5,
+}
+"""A retry goes to a worker that hasn't failed it: a dead one has the fewest calls under way, and so would be chosen again and again."""
 
 GRPC_HEADERS = {"grpc-timeout": "[0-9]{1,8}[HMSmun]", "grpc-encoding": "identity|deflate|gzip"}
 """What gRPC's server reads, and how it must look: over one that it can't parse it fails, and for grpc-timeout takes other calls along."""
@@ -78,7 +91,7 @@ def _call(method: Method) -> dict[str, Any]:
     seconds = (method.timeout_seconds or DEFAULT_SECONDS) + GRACE_SECONDS
     # A stream lives as long as both sides want, and may be silent for an hour.
     limits = {"timeout": "0s", "idle_timeout": "3600s"} if method.is_stream else {"timeout": f"{seconds}s"}
-    retry = {"retry_on": MAY_HAVE_RUN if method.can_repeat else NEVER_BEGUN, "num_retries": 2}
+    retry = {"retry_on": MAY_HAVE_RUN if method.can_repeat else NEVER_BEGUN, **ELSEWHERE}
     requirement = {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
         "requirement_name": USER if method.needs_user else ANYONE,

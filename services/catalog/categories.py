@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from pymongo import UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 from services.catalog.documents import Document
 from services.catalog.model import Category, CategoryNotFound, Product, categories_on
@@ -20,7 +20,8 @@ def reachable() -> Generator[None, None, None]:
     """Around calls to MongoDB: Unavailable where it doesn't answer, or has no primary."""
     try:
         yield
-    except TimeoutError as error:
+    except (TimeoutError, ConnectionFailure) as error:
+        # A connection that breaks under a read carries none of the labels below.
         raise _away() from error
     except PyMongoError as error:
         if error.timeout or error.has_error_label("RetryableWriteError") or error.has_error_label("TransientTransactionError"):

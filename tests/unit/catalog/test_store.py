@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 from pymongo import AsyncMongoClient
+from pymongo.errors import AutoReconnect, NetworkTimeout, ServerSelectionTimeoutError
 
-from services.catalog.categories import CategoryStore
+from services.catalog.categories import CategoryStore, reachable
 from services.catalog.model import (
     READABLE,
     Category,
@@ -364,3 +365,11 @@ async def test_a_question_sees_what_was_written_before_it(stores: Stores) -> Non
 
     await early
     assert late.state is State.ARCHIVED
+
+
+@pytest.mark.parametrize(
+    "error", [AutoReconnect("connection closed"), NetworkTimeout("timed out"), ServerSelectionTimeoutError("no primary")]
+)
+def test_a_connection_that_breaks_is_an_absence_and_no_fault(error: Exception) -> None:
+    with pytest.raises(Unavailable), reachable():
+        raise error

@@ -87,3 +87,11 @@ def test_a_policys_timeout_is_the_calls_deadline_and_the_edge_gives_up_later():
 )
 def test_a_template_matches_as_google_api_http_says(template, path, is_match):
     assert bool(re.fullmatch(path_regex(template), path)) == is_match
+
+
+def test_a_retry_goes_to_another_worker():
+    policies = [route["route"]["retry_policy"] for route in ROUTES if "route" in route]
+
+    assert {predicate["name"] for policy in policies for predicate in policy["retry_host_predicate"]} == {
+        "envoy.retry_host_predicates.previous_hosts"
+    }
