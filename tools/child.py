@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tools import ExpectedFailure
 from tools.home import ProcessState
-from tools.processes import Identity
+from tools.processes import Identity, cpu_ticks
 from tools.servers import Server
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 1.5
@@ -18,6 +18,10 @@ FIRST_DELAY, LONGEST_DELAY = 0.1, 1.5
 SETTLED = 30.0
 """A process that lived this long starts from the first delay again."""
 POLL = 0.05
+LOOK_EVERY = 2.0
+SILENCES = 4
+"""A process that was ready is killed, for a new one to take its place, once it has been silent at so many looks in a row, two seconds
+each, and idle from one to the next: it may hold what others wait for. One that works is only slow, and dead it would be slower still."""
 STOP = 15.0
 """Seconds that a process has to end by itself."""
 
@@ -110,7 +114,7 @@ class Child:
         ended = asyncio.create_task(process.wait())
         try:
             await self._until_ready(ended)
-            await ended
+            await self._until_ended(ended)
         finally:
             ended.cancel()
 
@@ -121,6 +125,16 @@ class Child:
                 self._become("ready")
                 return
             await asyncio.sleep(POLL)
+
+    async def _until_ended(self, ended: asyncio.Task[int]) -> None:
+        """Looks after it for as long as it lives."""
+        assert self._identity is not None
+        silences, worked = 0, 0
+        while not (await asyncio.wait({ended}, timeout=POLL if silences else LOOK_EVERY))[0]:
+            is_silent, before, worked = not await asyncio.to_thread(self.server.answers), worked, cpu_ticks(self._identity.pid)
+            silences = silences + 1 if is_silent and worked == before else int(is_silent)
+            if silences == SILENCES:
+                self._identity.send(signal.SIGKILL)
 
     def _become(self, state: str) -> None:
         self._state = state

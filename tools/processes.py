@@ -26,6 +26,15 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
+def cpu_ticks(pid: int) -> int:
+    """How long the process has worked so far, all its threads together, in clock ticks; 0 when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return sum(map(int, stat.rpartition(")")[2].split()[11:13]))
+
+
 @dataclass(frozen=True)
 class Identity:
     """A process that cannot be mistaken for a later one with the same number."""

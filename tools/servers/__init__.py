@@ -87,6 +87,10 @@ class Server(Protocol):
         """Whether it answers as it should; finishes its set-up on the first start. Never raises for a server that is not up yet."""
         ...
 
+    def answers(self) -> bool:
+        """Whether it says anything at all, be it a refusal, within two seconds: one that was ready and doesn't is frozen."""
+        ...
+
 
 class StartFailed(ExpectedFailure):
     """A server ended or kept silent; the message says where to read on."""

@@ -45,11 +45,18 @@ class Envoy:
         return Program([str(BINARY), "-c", str(self._configuration), *options])
 
     def ready(self) -> bool:
+        return self._health() == 200
+
+    def answers(self) -> bool:
+        return self._health() is not None
+
+    def _health(self) -> int | None:
+        """The status that it answers with; None when it is silent."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=2)
         try:
             connection.request("GET", "/healthz")
-            return connection.getresponse().status == 200
+            return connection.getresponse().status
         except (OSError, HTTPException):
-            return False
+            return None
         finally:
             connection.close()

@@ -86,6 +86,16 @@ class Mongo:
             return False
         return True
 
+    def answers(self) -> bool:
+        try:
+            with MongoClient(self._direct, serverSelectionTimeoutMS=2000, connectTimeoutMS=2000, socketTimeoutMS=2000) as client:
+                client.admin.command("hello")
+        except OperationFailure:
+            return True
+        except PyMongoError:
+            return False
+        return True
+
     def _initiate(self, client: MongoClient) -> None:
         configuration = {"_id": "rs0", "members": [{"_id": 0, "host": self.address}]}
         try:

@@ -133,6 +133,16 @@ class Postgres:
             return False
         return True
 
+    def answers(self) -> bool:
+        try:
+            psycopg.connect(self.url(), connect_timeout=2).close()
+        except psycopg.errors.ConnectionTimeout:
+            return False
+        except psycopg.OperationalError:
+            # It refuses: it has its hands full, or is on its way down or up.
+            return True
+        return True
+
     def create_databases(self, names: Iterable[str]) -> None:
         """Makes each database that is missing, owned by a role of the same name, closed to the others."""
         with psycopg.connect(self.url(), autocommit=True) as connection:

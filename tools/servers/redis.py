@@ -74,7 +74,7 @@ class Redis:
         """Whether the cluster serves every slot; a new node is given them all. Redis waits 2 s before it calls a cluster whole."""
         if not is_listening(self.port):
             return False
-        client = redis.Redis.from_url(self.url, socket_timeout=2, retry=Retry(NoBackoff(), 0))
+        client = self._client()
         try:
             info: dict[str, str] = client.execute_command("CLUSTER INFO")  # type: ignore[assignment]
             if info["cluster_slots_assigned"] == "0":
@@ -84,3 +84,18 @@ class Redis:
             return False
         finally:
             client.close()
+
+    def answers(self) -> bool:
+        client = self._client()
+        try:
+            client.ping()
+        except redis.ResponseError:
+            return True
+        except redis.RedisError:
+            return False
+        finally:
+            client.close()
+        return True
+
+    def _client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url, socket_timeout=2, retry=Retry(NoBackoff(), 0))

@@ -47,13 +47,18 @@ class Worker:
 
     def ready(self) -> bool:
         """Asks grpc.health.v1. Over plain HTTP/2: grpcio's threads do not mix with a process that forks for its living."""
-        if not self.socket.exists():
-            return False
+        return self.socket.exists() and self._health() == SERVING
+
+    def answers(self) -> bool:
+        return self._health() is not None
+
+    def _health(self) -> bytes | None:
+        """What it answers; None when it is silent."""
         transport = httpx.HTTPTransport(uds=str(self.socket), http1=False, http2=True, verify=NO_TLS)
         headers = {"content-type": "application/grpc", "te": "trailers"}
         try:
             with httpx.Client(transport=transport, timeout=2, base_url="http://worker") as client:
                 answer = client.post("/grpc.health.v1.Health/Check", headers=headers, content=EMPTY_MESSAGE)
         except httpx.HTTPError:
-            return False
-        return answer.content == SERVING
+            return None
+        return answer.content

@@ -32,6 +32,9 @@ class Sleeper:
     def ready(self):
         return self.file.exists()
 
+    def answers(self):
+        return self.file.exists()
+
 
 @pytest_asyncio.fixture
 async def child(tmp_path, request):
@@ -59,6 +62,33 @@ async def test_a_killed_child_is_replaced_within_two_seconds(child):
 
     assert time.monotonic() - killed_at < 2
     assert child.snapshot().identity.pid != before
+
+
+async def test_a_child_that_falls_silent_is_replaced(child, monkeypatch):
+    monkeypatch.setattr("tools.child.LOOK_EVERY", 0.01)
+    await child.started()
+    before = child.snapshot().identity
+    child.server.file.unlink()
+
+    while before.is_alive():
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(child.ready.wait(), 5)
+
+    assert child.snapshot().identity != before
+
+
+@pytest.mark.parametrize("child", ["pathlib.Path(__import__('sys').argv[1]).touch()\nwhile True: pass"], indirect=True)
+async def test_a_child_that_is_silent_for_all_its_work_is_left_alone(child, monkeypatch):
+    looks = []
+    monkeypatch.setattr("tools.child.LOOK_EVERY", 0.05)
+    await child.started()
+    before = child.snapshot().identity
+    monkeypatch.setattr(child.server, "answers", lambda: looks.append(time.sleep(0.1)))
+
+    while len(looks) < 10:
+        await asyncio.sleep(0.01)
+
+    assert child.snapshot().identity == before
 
 
 async def test_a_stopped_child_has_no_process(child):
