@@ -67,7 +67,7 @@ class Rush:
         self._customers: list[Customer] = []
         self._bank = httpx.AsyncClient(trust_env=False, timeout=10)
         self._coming: asyncio.Task[None] | None = None
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[Wish]] = set()
 
     async def prepare(self) -> None:
         """Products, stock, and customers who are logged in."""
@@ -101,29 +101,36 @@ class Rush:
 
     async def _stream(self) -> None:
         for number in itertools.count():
-            task = asyncio.create_task(self._fulfil(self._customers[number % CUSTOMERS], METHODS[number % len(METHODS)]))
+            task = asyncio.create_task(self.fulfil(self._customers[number % CUSTOMERS], METHODS[number % len(METHODS)]))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
             await asyncio.sleep(1 / self._rate)
 
-    async def _fulfil(self, customer: Customer, method: str) -> None:
+    async def fulfil(self, customer: Customer | None = None, method: str = "COD", patience: float = _ANSWER_SECONDS) -> Wish:
+        """Orders something, and pays for it.
+
+        Args:
+            patience: seconds that each call may take.
+        """
+        customer = customer or self._customers[0]
         wish = Wish(uuid.uuid4().hex, method)
         self.wishes.append(wish)
         lines = [{"sku": sku, "quantity": 1} for sku in random.sample(SKUS, 2)]
         body = {"lines": lines, "addressId": await customer.address_id(), "paymentMethod": method}
         give_up = time.monotonic() + _GIVE_UP_SECONDS
         while wish.answer is None and time.monotonic() < give_up:
-            await self._try(wish, customer, body)
+            await self._try(wish, customer, body, patience)
             if wish.answer is None:
                 await asyncio.sleep(_PAUSE_SECONDS)
         if wish.answer and (link := wish.answer.get("paymentLink")):
             await self._pay(link)
+        return wish
 
-    async def _try(self, wish: Wish, customer: Customer, body: dict[str, Any]) -> None:
+    async def _try(self, wish: Wish, customer: Customer, body: dict[str, Any], patience: float) -> None:
         token = await customer.account.token()
         began, refusal = time.monotonic(), ""
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(patience):
                 wish.answer = await self.shop.post("/v1/orders", body, token=token, key=wish.key)
         except Refused as refused:
             refusal = f"{refused.status} {refused.reason}"

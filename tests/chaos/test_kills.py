@@ -41,6 +41,9 @@ _MINE = "SELECT r.request_id, o.order_id::text, o.state, o.due_at FROM order_req
 _LIVE = "SELECT order_id::text FROM orders WHERE is_submitted AND state <> 'CANCELLED'"
 
 
+FREEZES = pytest.mark.skipif(not os.environ.get("BAZAAR_TEST_ALL"), reason="takes minutes; ./bazaar test --all freezes everything too")
+
+
 @dataclass(frozen=True)
 class Row:
     """What came of one victim."""
@@ -109,7 +112,7 @@ async def test_orders_go_on_after_a_kill(shell: Shell, rush: Rush, bank: Sandbox
     assert not row.refused or victim not in SPARES
 
 
-@pytest.mark.skipif(not os.environ.get("BAZAAR_TEST_ALL"), reason="takes minutes; ./bazaar test --all freezes everything too")
+@FREEZES
 @pytest.mark.parametrize("victim", VICTIMS)
 async def test_orders_go_on_after_a_freeze(shell: Shell, rush: Rush, bank: SandboxClient, rows: list[Row], victim: str):
     await _go_well(rush)
@@ -127,6 +130,19 @@ async def test_orders_go_on_after_a_freeze(shell: Shell, rush: Rush, bank: Sandb
     assert {why.split()[0] for why in row.refused} <= PASSING
     assert row.recovery <= FREEZE_BAR or not victim.startswith("worker")
     assert row.after_up <= SERVER_BAR
+
+
+@FREEZES
+async def test_orders_are_refused_with_a_reason_while_mongodb_is_frozen(shell: Shell, rush: Rush, bank: SandboxClient):
+    await _go_well(rush)
+    before = shell.process("mongo").identity
+    os.kill(before.pid, signal.SIGSTOP)
+
+    wish = await rush.fulfil(patience=15)
+
+    # Prices and titles are in the catalogue, and there is no order without them.
+    assert wish.tries[0].refusal == "503 UNAVAILABLE"
+    assert wish.answer is not None
 
 
 async def test_nothing_is_lost_doubled_or_oversold(
