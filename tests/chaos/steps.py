@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
+
+import psycopg
 
 from tests.chaos.conftest import Victim
 from tests.chaos.stops import Side
@@ -41,3 +44,17 @@ async def order_id_of(shop: Shop, buyer: Customer) -> str:
     """A customer's only order, whatever its state."""
     ((order_id,),) = await shop.execute("orders", "SELECT order_id::text FROM orders WHERE user_id = %s", buyer.principal.id)
     return order_id
+
+
+async def payment_of(shop: Shop, order_id: str) -> str:
+    ((state,),) = await shop.execute("payments", "SELECT state FROM payments WHERE order_id = %s", order_id)
+    return state
+
+
+@asynccontextmanager
+async def bus_away(shop: Shop) -> AsyncIterator[None]:
+    """Nothing can be published or consumed."""
+    async with await psycopg.AsyncConnection.connect(shop.servers.events) as connection:
+        await connection.execute("LOCK TABLE partitions IN ACCESS EXCLUSIVE MODE")
+        yield
+        await connection.rollback()

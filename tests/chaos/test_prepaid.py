@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import psycopg
 import pytest
 
 from bazaar.orders.v1 import orders_pb2
 from tests.chaos.conftest import Victim
-from tests.chaos.steps import die, let_time_pass, order_id_of, states
+from tests.chaos.steps import bus_away, die, let_time_pass, order_id_of, payment_of, states
 from tests.chaos.stops import Side
 from tests.shop import Customer, Shop, eventually, refused
 
@@ -31,25 +28,11 @@ async def sku(shop: Shop) -> str:
     return await shop.stocked(5)
 
 
-@asynccontextmanager
-async def bus_away(shop: Shop) -> AsyncIterator[None]:
-    """Nothing can be published or consumed."""
-    async with await psycopg.AsyncConnection.connect(shop.servers.events) as connection:
-        await connection.execute("LOCK TABLE partitions IN ACCESS EXCLUSIVE MODE")
-        yield
-        await connection.rollback()
-
-
 async def expire_reservation(shop: Shop, order_id: str) -> None:
     """In its row and its holds together, as the clock would."""
     both = """WITH expired AS (UPDATE reservations SET expires_at = now() - interval '1 second' WHERE order_id = %s)
               UPDATE holds SET expires_at = now() - interval '1 second' WHERE order_id = %s"""
     await shop.execute("inventory", both, order_id, order_id)
-
-
-async def payment_of(shop: Shop, order_id: str) -> str:
-    ((state,),) = await shop.execute("payments", "SELECT state FROM payments WHERE order_id = %s", order_id)
-    return state
 
 
 async def test_these_are_the_steps_of_an_order_that_waits_for_its_payment(victim: Victim, buyer: Customer, sku: str):
