@@ -24,7 +24,11 @@ from tests.chaos.failpoints.cases import ELSEWHERE, Case, chosen, reason_of
 from tests.chaos.failpoints.world import opened
 from tests.conftest import TestPostgres
 
-LANES = ("one", "two")
+LANES = ("one", "two", "three")
+"""Most of a case is waiting."""
+
+# The first test waits until all customers have passed all failpoints once.
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,8 @@ async def campaign(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Campaign]:
     """Under way with the cases that are wanted."""
-    wanted = [item.callspec.params["case"] for item in request.session.items if "case" in getattr(getattr(item, "callspec", None), "params", ())]
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    wanted = [call.params["case"] for call in calls if call and "case" in call.params]
     folder = tmp_path_factory.mktemp("lanes")
     async with AsyncExitStack() as stack:
         opening = [opened(name, folder, short_directory, postgres, redis_url, mongo_url) for name in LANES]

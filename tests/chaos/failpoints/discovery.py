@@ -111,11 +111,14 @@ def find() -> dict[str, str]:
             out[name] = file.name
     return out
 
+
 if __name__ == "__main__":
+
     class P(Instrument):
         def _passing(self, what, call):
-            print(f"{self._place}:{self._function}:{self._count+1}", ast.unparse(call)[:100])
+            print(f"{self._place}:{self._function}:{self._count + 1}", ast.unparse(call)[:100])
             return super()._passing(what, call)
+
     n = 0
     for file in files():
         n += len(P(str(file.relative_to(SERVICES)), ast.parse(file.read_text())).names)

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from services.kit.rpc.client import socket_channel
 from services.kit.settings import Settings
 from tests.chaos.failpoints.kinds import Kind
@@ -18,6 +20,7 @@ from tests.shop import Shop, webhooks_to
 from tools import ROOT
 
 _CRASHES = {Kind.CRASH_BEFORE, Kind.CRASH_AFTER}
+_PIPE = asyncio.subprocess.PIPE
 _START_SECONDS = 30.0
 _WORDS = ("ready", "serving", "armed", "reached", "stopping", "gone")
 
@@ -41,18 +44,20 @@ class Lane(Shop):
         self._process: asyncio.subprocess.Process | None = None
         self._said: dict[str, asyncio.Event] = {word: asyncio.Event() for word in _WORDS}
         self._starts = 0
+        self._looking: dict[str, psycopg.AsyncConnection[tuple[Any, ...]]] = {}
 
     async def open(self) -> None:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.chaos.failpoints.victim"),
-                **{"cwd": ROOT, "stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "stderr": log},
+                *(sys.executable, "-m", "tests.chaos.failpoints.victim"), cwd=ROOT, stdin=_PIPE, stdout=_PIPE, stderr=log
             )
         self._listening = asyncio.create_task(self._listen(self._process))
         await self._until("ready")
 
     async def close(self) -> None:
         await self._hang_up()
+        for connection in self._looking.values():
+            await connection.close()
         if self._process and self._process.stdin:
             self._process.stdin.close()
             await self._process.wait()
@@ -100,14 +105,20 @@ class Lane(Shop):
             self.is_up = False
         return self.is_up
 
-    async def _on_the_bus(self, statement: str) -> None:
-        import psycopg
+    async def execute(self, service: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """As a shop does, on connections that are kept: a case looks often."""
+        if service not in self._looking:
+            self._looking[service] = await psycopg.AsyncConnection.connect(self.servers.database(service), autocommit=True)
+        cursor = await self._looking[service].execute(statement, values)  # type: ignore[arg-type]
+        return await cursor.fetchall() if cursor.description else []
 
+    async def _on_the_bus(self, statement: str) -> None:
         async with await psycopg.AsyncConnection.connect(self.servers.events, autocommit=True) as connection:
             await connection.execute(statement)  # type: ignore[arg-type]
 
     async def _hang_up(self) -> None:
         if self._channel:
+            self._door.hear = lambda headers, body: 503
             await self._channel.close()
             self._channel = None
 
@@ -138,4 +149,3 @@ class Lane(Shop):
                 self.passed.add(rest)
             elif word in self._said:
                 self._said[word].set()
-

@@ -38,10 +38,10 @@ class Errand:
     key: str = "one"
 
 
-async def prepared(shop: Shop, *, units: int) -> Errand:
-    """A customer with two units of a SKU in their cart, of which there are so many."""
-    sku, customer = await shop.stocked(units), await shop.customer()
-    return Errand(customer, sku, await shop.cart_of(customer, (sku, min(units, 2))))
+async def prepared(shop: Shop, sku: str, *, units: int) -> Errand:
+    """A customer with so many units of a SKU in their cart."""
+    customer = await shop.customer()
+    return Errand(customer, sku, await shop.cart_of(customer, (sku, units)))
 
 
 async def pays_cash(shop: Shop, errand: Errand) -> None:
@@ -140,9 +140,8 @@ async def was_cut_off(shop: Shop, errand: Errand) -> None:
 async def pays_for_nothing(shop: Shop, errand: Errand) -> None:
     """Pays for an order that never was."""
     payments = shop.stub(payments_service_pb2_grpc.PaymentsServiceStub, errand.customer.principal, caller="checkout")
-    ask = payments_service_pb2.CreatePaymentRequest(
-        order_id=order_id_for(errand.customer.principal.id), method=payments_pb2.Payment.UPI, amount=Money(currency_code="USD", minor_units=1)
-    )
+    amount, order_id = Money(currency_code="USD", minor_units=1), order_id_for(errand.customer.principal.id)
+    ask = payments_service_pb2.CreatePaymentRequest(order_id=order_id, method=payments_pb2.Payment.UPI, amount=amount)
     opened = await payments.CreatePayment(ask)
     if link := opened.payment.payment_link:
         await asyncio.to_thread(shop.sandbox.pay, link)

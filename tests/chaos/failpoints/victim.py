@@ -31,7 +31,6 @@ import uvloop
 from tests.chaos.failpoints.discovery import SERVICES, Instrument, files
 from tests.chaos.failpoints.kinds import HELD_SECONDS, Kind
 
-
 _MOST = 65536
 """A command's longest length: a pipe holds as much."""
 
@@ -69,11 +68,12 @@ class Failpoints:
             case Kind.CANCELLED:
                 self._cancel(name)
                 return await effect(*arguments, **more)
-            case Kind.LATE:
+            case _:
                 self._reach(name)
                 if not _takes(target):
                     await effect(*arguments, **more)
                 raise _too_late(target)
+        raise AssertionError("nobody comes back from death")
 
     @asynccontextmanager
     async def _entered(self, name: str, target: str, transaction: AbstractAsyncContextManager[Any]) -> AsyncGenerator[Any]:
