@@ -111,7 +111,9 @@ async def _fail_at_birth(lane: Lane, case: Case, story: str) -> list[Errand]:
     await STORIES[story](lane, before[0])
     await lane.restart(name=case.failpoint, kind=case.kind)
     assert await lane.reached(_REACH_SECONDS), f"{case} was not reached"
-    if not await lane.survives(case.kind):
+    if await lane.survives(case.kind):
+        await lane.tell()
+    else:
         await lane.start()
     return errands
 
@@ -129,6 +131,7 @@ async def _fail(lane: Lane, case: Case, story: str) -> list[Errand]:
             if await _comes_there(lane, tasks):
                 if await lane.survives(case.kind):
                     await asyncio.wait(tasks, timeout=_END_SECONDS)
+                    await lane.tell()
                 return errands
         finally:
             for task in tasks:

@@ -20,7 +20,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -52,6 +52,9 @@ class Failpoints:
         """Arms a failpoint, or notes from now on which are passed, or dies."""
         if orders.get("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._held:
+            self._held.cancel()
+            self._held = None
         self._armed, self._kind = orders.get("name", ""), Kind(orders.get("kind", Kind.LATE))
         self._passed = set() if orders.get("record") else None
 
@@ -63,15 +66,18 @@ class Failpoints:
             case Kind.CRASH_BEFORE:
                 await self._die(name)
             case Kind.CRASH_AFTER:
-                await effect(*arguments, **more)
+                # Refused or done, nobody hears of it.
+                with suppress(Exception):
+                    await effect(*arguments, **more)
                 await self._die(name)
             case Kind.CANCELLED:
                 self._cancel(name)
                 return await effect(*arguments, **more)
             case _:
                 self._reach(name)
-                if not _takes(target):
-                    await effect(*arguments, **more)
+                with suppress(Exception):
+                    if not _takes(target):
+                        await effect(*arguments, **more)
                 raise _too_late(target)
         raise AssertionError("nobody comes back from death")
 
@@ -155,7 +161,7 @@ def _too_late(target: str) -> Exception:
         return PoolTimeout("too late")
     if what[0].isupper() and who:
         return grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, grpc.aio.Metadata(), grpc.aio.Metadata(), "too late")
-    if who in ("tx", "connection", "session") or what == "transaction":
+    if who in ("tx", "connection", "session"):
         return psycopg.OperationalError("too late")
     if who == "self._http":
         return httpx.ReadTimeout("too late")
