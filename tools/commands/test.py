@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -13,9 +14,13 @@ from tools.commands import HomeOption
 EVERYTHING = ["-n", "2", "--no-loadscope-reorder"]
 """Two workers, since half the time the tests wait; each takes files in the order of pytest's `testpaths`."""
 
+AllOption = Annotated[bool, typer.Option("--all", help="Every failure of every failpoint, where otherwise a sample of them is tried.")]
 
-def run_tests(context: typer.Context, home: HomeOption = None) -> None:
+
+def run_tests(context: typer.Context, every: AllOption = False, home: HomeOption = None) -> None:
     """Runs the tests, all of them in two workers; arguments go to pytest."""
     os.chdir(ROOT)
+    if every:
+        os.environ["BAZAAR_TEST_ALL"] = "1"
     # In place of this process: nobody in between is to end pytest before it has taken down what it started, as after a Ctrl-C.
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *(context.args or EVERYTHING)])

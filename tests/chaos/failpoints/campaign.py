@@ -1,0 +1,184 @@
+"""Goes through the cases, in several lanes at once."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+
+from grpc.aio import AioRpcError
+
+from tests.chaos.failpoints.cases import Case
+from tests.chaos.failpoints.lane import Lane
+from tests.chaos.failpoints.stories import STORIES, UNITS, Errand, prepared
+from tests.chaos.steps import expire_claims, let_time_pass
+from tests.shop import Shop, eventually
+
+BIRTH = "is born"
+"""The story of what a process passes before anybody comes to it."""
+
+_BIRTH_SECONDS = 1.0
+_REACH_SECONDS = 6.0
+_FOLLOW_SECONDS = 2.0
+_END_SECONDS = 15.0
+_CASE_SECONDS = 60.0
+
+
+class Campaign:
+    """The outcomes of cases, each as soon as it is known.
+
+    Args:
+        lanes: where they happen; each does one at a time.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], cases: Sequence[Case]) -> None:
+        loop = asyncio.get_running_loop()
+        self.passed: dict[str, list[str]] = {}
+        self._outcomes: dict[Case, asyncio.Future[None]] = {case: loop.create_future() for case in cases}
+        self._lanes = lanes
+        self._left = iter(cases)
+        self._work: list[asyncio.Task[None]] = []
+
+    async def begin(self) -> None:
+        """Finds out which stories pass each failpoint, and begins."""
+        first, *others = self._lanes
+        self.passed, *_ = await asyncio.gather(passed_in(first), *(lane.start() for lane in others))
+        self._work = [asyncio.create_task(self._go_through(lane)) for lane in self._lanes]
+
+    async def end(self) -> None:
+        for task in self._work:
+            task.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
+
+    async def outcome(self, case: Case) -> None:
+        """Waits for a case; raises what was wrong."""
+        await self._outcomes[case]
+
+    async def _go_through(self, lane: Lane) -> None:
+        for case in self._left:
+            outcome = self._outcomes[case]
+            try:
+                async with asyncio.timeout(_CASE_SECONDS):
+                    await run(lane, case, self.passed.get(case.failpoint, ()))
+                outcome.set_result(None)
+            except Exception as error:
+                outcome.set_exception(error)
+                await lane.restart()
+
+
+async def passed_in(lane: Lane) -> dict[str, list[str]]:
+    """The stories that pass each failpoint."""
+    found: dict[str, list[str]] = {}
+    await lane.start()
+    for story in STORIES:
+        errand, _ = await _errands(lane, story)
+        await lane.tell(record=True)
+        await STORIES[story](lane, errand)
+        assert await lane.violations() == [], story
+        for name in lane.passed:
+            found.setdefault(name, []).append(story)
+    await lane.restart(record=True)
+    await asyncio.sleep(_BIRTH_SECONDS)
+    for name in lane.passed:
+        found.setdefault(name, []).append(BIRTH)
+    return found
+
+
+async def run(lane: Lane, case: Case, stories: Sequence[str]) -> None:
+    """Lets a case happen, and sees to it that nothing comes of it.
+
+    Args:
+        stories: those that pass the failpoint.
+    """
+    assert stories, f"no story passes {case.failpoint}"
+    if BIRTH in stories and len(stories) <= len(STORIES) / 2:
+        # Done now and then, and first of all.
+        story = next(iter(STORIES))
+        errands = await _fail_at_birth(lane, case, story)
+    else:
+        story = _one_of([story for story in stories if story != BIRTH], case)
+        errands = await _fail(lane, case, story)
+    await _recover(lane, story, errands)
+    violations = set(await lane.violations())
+    new, lane.known = violations - lane.known, lane.known | violations
+    assert new == set(), f"{case} while a customer {story}"
+
+
+async def _fail_at_birth(lane: Lane, case: Case, story: str) -> list[Errand]:
+    """Leaves a new process something to do first; returns what two customers are about then."""
+    before, errands = await _errands(lane, story), await _errands(lane, story)
+    await STORIES[story](lane, before[0])
+    await lane.restart(name=case.failpoint, kind=case.kind)
+    assert await lane.reached(_REACH_SECONDS), f"{case} was not reached"
+    if await lane.survives(case.kind):
+        await lane.tell()
+    else:
+        await lane.start()
+    return errands
+
+
+async def _fail(lane: Lane, case: Case, story: str) -> list[Errand]:
+    """Has two customers do the same until the case happens; returns what they were about."""
+    for is_new in (False, True):
+        if is_new:
+            # Some of what a process does it does only once.
+            await lane.restart()
+        errands = await _errands(lane, story)
+        await lane.tell(name=case.failpoint, kind=case.kind)
+        tasks = [asyncio.create_task(_cut_off(STORIES[story](lane, errand))) for errand in errands]
+        try:
+            if await _comes_there(lane, tasks):
+                if await lane.survives(case.kind):
+                    await asyncio.wait(tasks, timeout=_END_SECONDS)
+                    await lane.tell()
+                return errands
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            if not lane.is_up:
+                await lane.start()
+    raise AssertionError(f"{case} was not reached while a customer {story}")
+
+
+async def _comes_there(lane: Lane, tasks: Sequence[asyncio.Task[None]]) -> bool:
+    reached = asyncio.create_task(lane.reached(_REACH_SECONDS))
+    done = asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait([reached, done], return_when=asyncio.FIRST_COMPLETED)
+    if not reached.done():
+        # What follows from what they did follows soon.
+        reached.cancel()
+        return await lane.reached(_FOLLOW_SECONDS)
+    return reached.result()
+
+
+async def _cut_off(story) -> None:
+    with suppress(AioRpcError, AssertionError):
+        await story
+
+
+async def _recover(lane: Lane, story: str, errands: Sequence[Errand]) -> None:
+    """The first customer tries again, the other one never comes back; time passes."""
+    again, gone = errands
+    for errand in errands:
+        await expire_claims(lane, errand.customer)
+    await STORIES[story](lane, again)
+    await let_time_pass(lane, gone.customer)
+    await lane.execute("payments", "UPDATE payments SET due_at = now() WHERE due_at > now()")
+    await eventually(lambda: _overdue(lane), [], _END_SECONDS)
+
+
+async def _overdue(shop: Shop) -> list[tuple[str, ...]]:
+    found = await shop.execute("orders", "SELECT order_id::text, state FROM orders WHERE due_at <= now()")
+    return found + await shop.execute("payments", "SELECT order_id::text, state FROM payments WHERE due_at <= now()")
+
+
+async def _errands(lane: Lane, story: str) -> list[Errand]:
+    """Of two customers, who want the same."""
+    sku = await lane.stocked(UNITS.get(story, 10))
+    return [await prepared(lane, sku, units=UNITS.get(story, 2)) for _ in range(2)]
+
+
+def _one_of(stories: Sequence[str], case: Case) -> str:
+    return stories[zlib.crc32(str(case).encode()) % len(stories)]

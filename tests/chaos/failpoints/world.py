@@ -1,0 +1,43 @@
+"""The servers of a lane."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+
+from services.__main__ import migrate_all
+from tests.chaos.failpoints.lane import Lane
+from tests.conftest import TestPostgres
+from tests.invariants import Servers
+from tests.sandbox import Door, running_sandbox
+from tests.shop import settings_for
+from tests.shop_fixtures import MIGRATED
+from tools.secrets import make_missing
+
+_DRAIN_SECONDS = 2
+
+
+@asynccontextmanager
+async def opened(name: str, folder: Path, sockets: Path, postgres: TestPostgres, redis_url: str, mongo_url: str) -> AsyncIterator[Lane]:
+    """A lane with databases, a bus and a gateway of its own; nothing of it runs yet."""
+    secrets, folder = folder / "secrets", folder / name
+    for path in (secrets, folder):
+        path.mkdir(exist_ok=True)
+    make_missing(secrets)
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        for service in MIGRATED:
+            connection.execute(f"CREATE DATABASE {name}_{service}")  # type: ignore[arg-type]
+    servers = Servers(postgres.url(f"{name}_{{service}}"), postgres.url(f"{name}_events"), folder / "sandbox" / "books.sqlite")
+    door = Door()
+    with running_sandbox(folder, secrets, door.url) as (server, sandbox):
+        settings = settings_for(secrets, sockets, servers, redis_url, mongo_url, name)
+        settings = settings.model_copy(update={"gateways": f"sandbox={server.url}", "drain_timeout_seconds": _DRAIN_SECONDS})
+        await migrate_all([], settings)
+        lane = Lane(settings, servers, sandbox, door, folder / "log")
+        await lane.open()
+        yield lane
+        await lane.close()
+    door.close()
