@@ -140,8 +140,8 @@ async def test_orders_are_refused_with_a_reason_while_mongodb_is_frozen(shell: S
 
     wish = await rush.fulfil(patience=15)
 
-    # Prices and titles are in the catalogue, and there is no order without them.
-    assert wish.tries[0].refusal == "503 UNAVAILABLE"
+    # Prices and titles are in the catalogue, and there is no order without them. A frozen server uses up the call's time; a dead one not.
+    assert wish.tries[0].refusal in ("503 UNAVAILABLE", "504 DEADLINE_EXCEEDED")
     assert wish.answer is not None
 
 
