@@ -85,6 +85,7 @@ ELSEWHERE = {
     "ranking/store_versions.py:drop_others": _RANKED,
     "ranking/store_versions.py:_partitions": _RANKED,
     "ranking/store_versions.py:_drop": _RANKED,
+    "kit/database.py:open": "it readies this process's own pool, and speaks to nobody",
     "kit/database.py:close": _STOPPING,
     "kit/database.py:transaction:2": _SECOND,
     "kit/database.py:run:2": _RACE,

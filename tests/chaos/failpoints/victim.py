@@ -131,10 +131,13 @@ class Failpoints:
         """As soon as the task waits; what no call waits for is cancelled only when its process is told to stop."""
         from services.kit.rpc import calls
 
-        task = asyncio.current_task()
+        task, belongs_to_call = asyncio.current_task(), calls.find() is not None
         assert task is not None
+        if self._held and not belongs_to_call:
+            # Another task has been cancelled here a moment ago, which is no reason to stop the process too.
+            return
         asyncio.get_running_loop().call_soon(task.cancel)
-        if calls.find() is None:
+        if not belongs_to_call:
             say("stopping")
             os.kill(os.getpid(), signal.SIGTERM)
         self._reach(name)
