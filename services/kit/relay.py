@@ -18,7 +18,7 @@ from services.kit.pacing import Pace
 
 BATCH = 500
 
-_TURN_SECONDS = 0.1
+_TURN_SECONDS = 0.05
 _SHORTEST_WAIT_SECONDS = 0.025
 _LONGEST_WAIT_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -54,14 +54,17 @@ class Relay:
             LeaseLost: another process relays by now.
         """
         wait = pause = _SHORTEST_WAIT_SECONDS
+        count = 0
         while True:
             try:
-                await self._pace.turn()
+                if count < BATCH:
+                    await self._pace.turn()
                 count = await self.relay_batch(lease)
             except LeaseLost:
                 raise
             except Exception:
                 _log.exception("relay failed", leader=lease.name)
+                count = 0
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 continue

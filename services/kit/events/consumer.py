@@ -35,6 +35,8 @@ class GroupConsumer:
         self._progress = Progress(database, membership.member, self.group, self.topic, retry_delays)
         self._has_work = asyncio.Event()
         self._has_retries = False
+        self._is_behind = False
+        """Whether more waits than one batch takes: then the next one needs no company."""
         self._pace = Pace(_TURN_SECONDS)
 
     def wake(self) -> None:
@@ -53,7 +55,8 @@ class GroupConsumer:
             while not is_cancelled():
                 try:
                     await self._has_work.wait()
-                    await self._pace.turn()
+                    if not self._is_behind:
+                        await self._pace.turn()
                     self._has_work.clear()
                     await self._work()
                     pause = _FIRST_PAUSE_SECONDS
@@ -76,6 +79,7 @@ class GroupConsumer:
         async with self.choosing:
             entries = await self._progress.next_entries(self._subscription.batch_size)
             self.busy = frozenset(entry.partition_id for entry in entries)
+        self._is_behind = _is_more_waiting(entries)
         if not entries:
             return
         try:
@@ -83,7 +87,7 @@ class GroupConsumer:
             await self._progress.ack(entries, failed)
         finally:
             self.busy = frozenset()
-        if _is_more_waiting(entries):
+        if self._is_behind:
             self.wake()
 
     async def _work_retries(self) -> None:
