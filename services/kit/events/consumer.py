@@ -17,7 +17,7 @@ from services.kit.pacing import Pace
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
-_TURN_SECONDS = 0.2
+_TURN_SECONDS = 0.1
 
 _log = structlog.get_logger(__name__)
 
