@@ -23,8 +23,7 @@ from tools.shop.customers import Customers
 
 pytestmark = [pytest.mark.edge, pytest.mark.timeout(300)]
 SAMPLE = ROOT / "tests" / "data" / "sample"
-REAL_BASKETS = 200
-"""Enough for rankings that are longer than an answer, for ties, and for lines and whole orders that are refused."""
+REAL_BASKETS = 500
 WINDOWS = ("all", "24h")
 MOST_ROWS = 100
 SETTLED = 30.0

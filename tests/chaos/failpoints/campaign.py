@@ -74,6 +74,7 @@ async def passed_in(lane: Lane) -> dict[str, list[str]]:
     await lane.start()
     for story in STORIES:
         errand, _ = await _errands(lane, story)
+        await lane.forget_scripts()
         await lane.tell(record=True)
         await STORIES[story](lane, errand)
         assert await lane.violations() == [], story
@@ -128,6 +129,7 @@ async def _fail(lane: Lane, case: Case, stories: Sequence[str]) -> tuple[str, li
             # Some of what a process does it does only once, and some belonged to what went before.
             await lane.restart()
         errands = await _errands(lane, story)
+        await lane.forget_scripts()
         await lane.tell(name=case.failpoint, kind=case.kind)
         tasks = [asyncio.create_task(_cut_off(STORIES[story](lane, errand))) for errand in errands]
         try:

@@ -22,11 +22,9 @@ ORDER_PATH = (
 _WAITING = {"wait", "turn", "acquire", "fetchone", "fetchall"}
 """What waits for something of this process's own, or reads what is in memory already: nothing outside can have happened."""
 
-_ANSWERED = "passing"
-
 
 class Instrument(ast.NodeTransformer):
-    """Wraps a module's failpoints, so that `passing` is asked at each; notes their names.
+    """Has `__failpoints__` asked at each failpoint of a module; notes their names.
 
     Args:
         place: the module's path below services/.
@@ -104,22 +102,6 @@ def files() -> Iterator[Path]:
         yield from sorted(SERVICES.glob(pattern))
 
 
-def find() -> dict[str, str]:
-    out = {}
-    for file in files():
-        for name in Instrument(str(file.relative_to(SERVICES)), ast.parse(file.read_text())).names:
-            out[name] = file.name
-    return out
-
-
-if __name__ == "__main__":
-
-    class P(Instrument):
-        def _passing(self, what, call):
-            print(f"{self._place}:{self._function}:{self._count + 1}", ast.unparse(call)[:100])
-            return super()._passing(what, call)
-
-    n = 0
-    for file in files():
-        n += len(P(str(file.relative_to(SERVICES)), ast.parse(file.read_text())).names)
-    print(n)
+def find() -> list[str]:
+    """The names of all failpoints."""
+    return [name for file in files() for name in Instrument(str(file.relative_to(SERVICES)), ast.parse(file.read_text())).names]

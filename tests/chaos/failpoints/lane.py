@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from redis.asyncio import Redis
 
 from services.kit.rpc.client import socket_channel
 from services.kit.settings import Settings
@@ -86,6 +87,11 @@ class Lane(Shop):
         if self.is_up and not self._said["gone"].is_set():
             await self._say({"kill": True}, "gone")
         await self.start(**orders)
+
+    async def forget_scripts(self) -> None:
+        """Has Redis be as after a restart, to whoever runs a script: the lanes share one, and whichever came first would teach it."""
+        async with Redis.from_url(self.settings.redis_url) as client:
+            await client.script_flush()
 
     async def tell(self, **orders: Any) -> None:
         """Arms a failpoint (`name` and `kind`), or has the process note from now on which are passed (`record`)."""
