@@ -83,12 +83,20 @@ def redis_url(short_directory: Path) -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture(scope="session")
+def emptied_redis_url(short_directory: Path) -> Iterator[str]:
+    """Another one, that no shop shares: emptying it takes nothing from under anybody, and nobody fills it up again."""
+    server = Redis(short_directory / "emptied-redis", "test-password")
+    with Running(server, short_directory / "emptied-redis.log"):
+        yield server.url
+
+
 @pytest.fixture
-def empty_redis_url(redis_url: str) -> str:
-    """The same Redis, emptied for this test."""
-    with RedisClient.from_url(redis_url) as client:
+def empty_redis_url(emptied_redis_url: str) -> str:
+    """A Redis Cluster of one node, emptied for this test."""
+    with RedisClient.from_url(emptied_redis_url) as client:
         client.flushall()
-    return redis_url
+    return emptied_redis_url
 
 
 @pytest.fixture(scope="session")
