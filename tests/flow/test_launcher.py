@@ -69,3 +69,12 @@ def test_nothing_is_made_then(tmp_path, python, launch):
     launch(python(_OLD))
 
     assert not (tmp_path / ".venv").exists()
+
+
+def test_modules_are_compiled_once_whatever_the_shell_says():
+    asked = "import sys; print(sys.dont_write_bytecode, sys.pycache_prefix)"
+    shell = (ROOT / "bazaar").read_text().replace("-P -m tools", f"-c '{asked}'")
+    done = subprocess.run(
+        ["sh", "-c", shell, str(ROOT / "bazaar")], env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True
+    )
+    assert done.stdout == f"False {ROOT / '.venv' / 'compiled'}\n"
