@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from grpc.aio import AioRpcError
 
 from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2_grpc
 from bazaar.catalog.v1 import catalog_service_pb2 as pb
@@ -21,7 +20,7 @@ from services.kit.ids import uuid7
 from services.kit.rpc.client import socket_channel
 from services.kit.runtime import Runtime
 from tests.shop import ADMIN, Shop, settings_for
-from tests.unit.serving import Client, details_of, user
+from tests.unit.serving import Client, refused, user
 
 SUPPORT = user(uuid7(), "support")
 CUSTOMER = user(uuid7())
@@ -34,12 +33,6 @@ def new_id(prefix: str = "p") -> str:
 def a_product(product_id: str = "", *skus: str, path: tuple[str, ...] = ("Toys", "Screens"), **fields: Any) -> Product:
     variants = [Variant(sku=sku) for sku in skus]
     return Product(product_id=product_id, category_path=path, variants=variants, **{"title": "TV", **fields})
-
-
-async def refusal(call: Awaitable[Any]) -> tuple[str, str, dict[str, str]]:
-    with pytest.raises(AioRpcError) as refused:
-        await call
-    return details_of(refused.value)
 
 
 @pytest.fixture
@@ -105,14 +98,14 @@ async def test_what_is_not_on_sale_is_seen_by_staff_alone(shop: Shop, public: Cl
     ask = pb.GetProductRequest(product_id=product.product_id)
     missing = ("NOT_FOUND", "PRODUCT_NOT_FOUND", {"product_id": product.product_id})
 
-    assert await refusal(public.GetProduct(ask)) == missing
-    assert await refusal(shop.stub(catalog_service_pb2_grpc.CatalogServiceStub, CUSTOMER).GetProduct(ask)) == missing
-    assert await refusal(public.ListVariants(pb.ListVariantsRequest(product_id=product.product_id))) == missing
+    assert await refused(public.GetProduct(ask)) == missing
+    assert await refused(shop.stub(catalog_service_pb2_grpc.CatalogServiceStub, CUSTOMER).GetProduct(ask)) == missing
+    assert await refused(public.ListVariants(pb.ListVariantsRequest(product_id=product.product_id))) == missing
     assert (await shop.stub(catalog_service_pb2_grpc.CatalogServiceStub, SUPPORT).GetProduct(ask)).product.state == state
 
 
 async def test_an_unknown_product_looks_like_one_that_is_not_on_sale(public: Client) -> None:
-    assert await refusal(public.GetProduct(pb.GetProductRequest(product_id="nope"))) == (
+    assert await refused(public.GetProduct(pb.GetProductRequest(product_id="nope"))) == (
         "NOT_FOUND",
         "PRODUCT_NOT_FOUND",
         {"product_id": "nope"},
@@ -123,10 +116,10 @@ async def test_a_customer_can_not_create(shop: Shop, public: Client) -> None:
     customer = shop.stub(catalog_service_pb2_grpc.CatalogServiceStub, CUSTOMER)
     product = a_product(new_id())
 
-    code, reason, _ = await refusal(customer.CreateProduct(pb.CreateProductRequest(product=product)))
+    code, reason, _ = await refused(customer.CreateProduct(pb.CreateProductRequest(product=product)))
 
     assert (code, reason) == ("PERMISSION_DENIED", "METHOD_NOT_GRANTED")
-    assert (await refusal(public.GetProduct(pb.GetProductRequest(product_id=product.product_id))))[1] == "PRODUCT_NOT_FOUND"
+    assert (await refused(public.GetProduct(pb.GetProductRequest(product_id=product.product_id))))[1] == "PRODUCT_NOT_FOUND"
 
 
 async def test_prices_are_shown_in_the_first_or_in_the_wanted_currency(shop: Shop, public: Client, staff: Client) -> None:
@@ -148,7 +141,7 @@ async def test_prices_are_shown_in_the_first_or_in_the_wanted_currency(shop: Sho
 async def test_an_unknown_currency_is_refused(public: Client, staff: Client) -> None:
     product = await created(staff, a_product(new_id()))
 
-    code, reason, _ = await refusal(public.GetProduct(pb.GetProductRequest(product_id=product.product_id, currency="XXY")))
+    code, reason, _ = await refused(public.GetProduct(pb.GetProductRequest(product_id=product.product_id, currency="XXY")))
 
     assert (code, reason) == ("INVALID_ARGUMENT", "CURRENCY_UNKNOWN")
 
@@ -178,12 +171,12 @@ async def test_a_taken_id_or_sku_is_refused(staff: Client, public: Client) -> No
     product = await created(staff, a_product(new_id(), new_id("sku")))
     same_sku = a_product(new_id(), product.variants[0].sku)
 
-    again = await refusal(staff.CreateProduct(pb.CreateProductRequest(product=a_product(product.product_id, new_id()))))
-    other = await refusal(staff.CreateProduct(pb.CreateProductRequest(product=same_sku)))
+    again = await refused(staff.CreateProduct(pb.CreateProductRequest(product=a_product(product.product_id, new_id()))))
+    other = await refused(staff.CreateProduct(pb.CreateProductRequest(product=same_sku)))
 
     assert again == ("ALREADY_EXISTS", "PRODUCT_EXISTS", {"product_id": product.product_id})
     assert other == ("ALREADY_EXISTS", "PRODUCT_EXISTS", {"product_id": same_sku.product_id})
-    assert (await refusal(public.GetProduct(pb.GetProductRequest(product_id=same_sku.product_id))))[1] == "PRODUCT_NOT_FOUND"
+    assert (await refused(public.GetProduct(pb.GetProductRequest(product_id=same_sku.product_id))))[1] == "PRODUCT_NOT_FOUND"
 
 
 async def test_a_repeated_request_creates_one_product(staff: Client) -> None:
@@ -198,7 +191,7 @@ async def test_a_request_id_is_not_used_for_two_products(staff: Client) -> None:
     request_id = uuid4().hex
     await staff.CreateProduct(pb.CreateProductRequest(product=a_product(), request_id=request_id))
 
-    code, reason, _ = await refusal(staff.CreateProduct(pb.CreateProductRequest(product=a_product(title="Radio"), request_id=request_id)))
+    code, reason, _ = await refused(staff.CreateProduct(pb.CreateProductRequest(product=a_product(title="Radio"), request_id=request_id)))
 
     assert (code, reason) == ("INVALID_ARGUMENT", "REQUEST_ID_REUSED")
 
@@ -214,7 +207,7 @@ async def test_a_request_id_is_not_used_for_two_products(staff: Client) -> None:
     ],
 )
 async def test_a_product_that_breaks_a_rule_is_refused(staff: Client, product: Product, reason: str) -> None:
-    code, found, _ = await refusal(staff.CreateProduct(pb.CreateProductRequest(product=product)))
+    code, found, _ = await refused(staff.CreateProduct(pb.CreateProductRequest(product=product)))
 
     assert (code, found) == ("INVALID_ARGUMENT", reason)
 
@@ -223,7 +216,7 @@ async def test_an_attribute_that_json_can_not_say_is_refused(staff: Client) -> N
     product = a_product()
     product.attributes["size"] = float("inf")
 
-    code, reason, _ = await refusal(staff.CreateProduct(pb.CreateProductRequest(product=product)))
+    code, reason, _ = await refused(staff.CreateProduct(pb.CreateProductRequest(product=product)))
 
     assert (code, reason) == ("INVALID_ARGUMENT", "VALIDATION_FAILED")
 
@@ -244,7 +237,7 @@ async def test_a_change_on_a_stale_etag_is_refused_and_changes_nothing(staff: Cl
     )
 
     stale = Product(product_id=product.product_id, title="Radio", etag=product.etag)
-    code, reason, _ = await refusal(staff.UpdateProduct(pb.UpdateProductRequest(product=stale, update_mask={"paths": ["title"]})))
+    code, reason, _ = await refused(staff.UpdateProduct(pb.UpdateProductRequest(product=stale, update_mask={"paths": ["title"]})))
 
     assert (code, reason) == ("ABORTED", "ETAG_MISMATCH")
     assert (await staff.GetProduct(pb.GetProductRequest(product_id=product.product_id))).product.title == "TV"
@@ -254,20 +247,20 @@ async def test_a_change_must_leave_a_valid_product(staff: Client) -> None:
     product = await created(staff, a_product(new_id()))
 
     request = pb.UpdateProductRequest(product=Product(product_id=product.product_id), update_mask={"paths": ["title"]})
-    code, reason, _ = await refusal(staff.UpdateProduct(request))
+    code, reason, _ = await refused(staff.UpdateProduct(request))
 
     assert (code, reason) == ("INVALID_ARGUMENT", "VALIDATION_FAILED")
 
 
 @pytest.mark.parametrize("product", [None, Product(title="TV")])
 async def test_a_change_names_its_product(staff: Client, product: Product | None) -> None:
-    code, reason, _ = await refusal(staff.UpdateProduct(pb.UpdateProductRequest(product=product)))
+    code, reason, _ = await refused(staff.UpdateProduct(pb.UpdateProductRequest(product=product)))
 
     assert (code, reason) == ("INVALID_ARGUMENT", "VALIDATION_FAILED")
 
 
 async def test_a_change_of_nothing_is_not_found(staff: Client) -> None:
-    code, reason, _ = await refusal(staff.UpdateProduct(pb.UpdateProductRequest(product=a_product("nope"))))
+    code, reason, _ = await refused(staff.UpdateProduct(pb.UpdateProductRequest(product=a_product("nope"))))
 
     assert (code, reason) == ("NOT_FOUND", "PRODUCT_NOT_FOUND")
 
@@ -332,14 +325,14 @@ async def test_a_token_of_another_query_is_refused(public: Client, staff: Client
     token = (await public.ListProducts(pb.ListProductsRequest(category=shelf, page_size=1))).next_page_token
 
     for client, category in ((public, f"{shelf}.deep"), (staff, shelf)):
-        code, reason, _ = await refusal(client.ListProducts(pb.ListProductsRequest(category=category, page_token=token)))
+        code, reason, _ = await refused(client.ListProducts(pb.ListProductsRequest(category=category, page_token=token)))
         assert (code, reason) == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
 
 
 async def test_pages_by_number_reach_the_first_10000_results(public: Client, shelf: str) -> None:
     assert await listed(public, shelf, page=2, page_size=3) == ["p3"]
     assert await listed(public, shelf, page=100, page_size=100) == []
-    assert await refusal(public.ListProducts(pb.ListProductsRequest(category=shelf, page=101, page_size=100))) == (
+    assert await refused(public.ListProducts(pb.ListProductsRequest(category=shelf, page=101, page_size=100))) == (
         "INVALID_ARGUMENT",
         "PAGE_OUT_OF_RANGE",
         {"page": "101"},
@@ -347,7 +340,7 @@ async def test_pages_by_number_reach_the_first_10000_results(public: Client, she
 
 
 async def test_a_page_is_asked_for_by_number_or_by_token(public: Client, shelf: str) -> None:
-    code, reason, _ = await refusal(public.ListProducts(pb.ListProductsRequest(category=shelf, page=1, page_token="x")))
+    code, reason, _ = await refused(public.ListProducts(pb.ListProductsRequest(category=shelf, page=1, page_token="x")))
 
     assert (code, reason) == ("INVALID_ARGUMENT", "VALIDATION_FAILED")
 
@@ -361,7 +354,7 @@ async def test_a_read_mask_leaves_the_rest_out(shop: Shop, public: Client, shelf
 
 
 async def test_a_read_mask_names_fields_that_exist(public: Client, shelf: str) -> None:
-    code, reason, _ = await refusal(public.ListProducts(pb.ListProductsRequest(category=shelf, read_mask={"paths": ["nope"]})))
+    code, reason, _ = await refused(public.ListProducts(pb.ListProductsRequest(category=shelf, read_mask={"paths": ["nope"]})))
 
     assert (code, reason) == ("INVALID_ARGUMENT", "VALIDATION_FAILED")
 
@@ -380,9 +373,9 @@ async def test_a_page_of_large_products_is_cut_and_goes_on(public: Client, staff
 async def test_an_unknown_category_is_not_found(public: Client) -> None:
     missing = ("NOT_FOUND", "CATEGORY_NOT_FOUND", {"category_id": "no.where"})
 
-    assert await refusal(public.ListProducts(pb.ListProductsRequest(category="no.where"))) == missing
-    assert await refusal(public.GetCategory(pb.GetCategoryRequest(category_id="no.where"))) == missing
-    assert await refusal(public.ListCategories(pb.ListCategoriesRequest(parent_category_id="no.where"))) == missing
+    assert await refused(public.ListProducts(pb.ListProductsRequest(category="no.where"))) == missing
+    assert await refused(public.GetCategory(pb.GetCategoryRequest(category_id="no.where"))) == missing
+    assert await refused(public.ListCategories(pb.ListCategoriesRequest(parent_category_id="no.where"))) == missing
 
 
 async def test_categories_form_a_tree(public: Client, shelf: str) -> None:

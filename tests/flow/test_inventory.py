@@ -8,14 +8,13 @@ from uuid import uuid4
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from grpc.aio import AioRpcError
 
 from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2, catalog_service_pb2_grpc
 from bazaar.inventory.v1 import inventory_pb2
 from bazaar.inventory.v1 import inventory_service_pb2 as pb
 from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from tests.shop import ADMIN, Shop, eventually
-from tests.unit.serving import Client, details_of, user
+from tests.unit.serving import Client, refused, user
 
 Reservation = inventory_pb2.Reservation
 LedgerEntry = inventory_pb2.LedgerEntry
@@ -52,12 +51,6 @@ async def tv(admin: Client) -> str:
 def reserve(sku: str, quantity: int = 1, order_id: str = "", **fields) -> pb.ReserveRequest:
     line = inventory_pb2.StockLine(sku=sku, quantity=quantity)
     return pb.ReserveRequest(order_id=order_id or str(uuid4()), lines=[line], **fields)
-
-
-async def refused(call) -> tuple[str, str, dict[str, str]]:
-    with pytest.raises(AioRpcError) as error:
-        await call
-    return details_of(error.value)
 
 
 async def balance(admin: Client, sku: str) -> tuple[int, int, int]:
