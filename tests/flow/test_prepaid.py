@@ -1,4 +1,4 @@
-"""What orders make of what payments tell, on the whole shop; how it looks from outside is in edge/test_pay.py."""
+"""What orders make of what payments tell, on the whole shop; how it looks from outside is in edge/test_pay*.py."""
 
 from __future__ import annotations
 
