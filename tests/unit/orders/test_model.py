@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.orders.content import by_root_category
 from services.orders.model import (
     CANCELLING_DUE,
     FINAL,
@@ -19,7 +20,6 @@ from services.orders.model import (
     State,
     TimelineEntry,
     VersionStale,
-    by_root_category,
     cancelled,
     cancelling,
     confirmed,
