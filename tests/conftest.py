@@ -55,6 +55,13 @@ def short_directory() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """The test's own, with a path as short."""
+    with tempfile.TemporaryDirectory(prefix="bz-", dir="/tmp") as path:
+        yield Path(path)
+
+
 @pytest.fixture(scope="session")
 def postgres(short_directory: Path) -> Iterator[TestPostgres]:
     """PostgreSQL with the settings of `./bazaar up`, except that a test's commits need not survive the machine."""

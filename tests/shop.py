@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import psycopg
-import pytest
 from google.api import httpbody_pb2
 from grpc import StatusCode
 from grpc.aio import AioRpcError, Channel
@@ -33,7 +32,7 @@ from services.kit.runtime import Runtime
 from services.kit.settings import Settings
 from tests.invariants import Servers, violations
 from tests.sandbox import Hear, SandboxClient
-from tests.unit.serving import Client, details_of, user
+from tests.unit.serving import Client, user
 
 T = TypeVar("T")
 ADMIN = user(uuid7(), "admin")
@@ -220,13 +219,6 @@ def webhooks_to(shop: Shop) -> Hear:
         return 200
 
     return lambda headers, body: asyncio.run_coroutine_threadsafe(hand_on(headers, body), loop).result(20)
-
-
-async def refused(call: Awaitable[Any]) -> tuple[str, str, dict[str, str]]:
-    """Code, reason and metadata of the error that a call ends with."""
-    with pytest.raises(AioRpcError) as caught:
-        await call
-    return details_of(caught.value)
 
 
 async def eventually(read: Callable[[], Awaitable[T]], wanted: T, seconds: float = 10) -> None:

@@ -1,4 +1,4 @@
-"""The rules of a cart: what fits in, what it costs now, what an order takes out."""
+"""The rules of a cart: what fits in, what it remembers, what an order takes out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from services.kit.money import Money
 
 MOST_SKUS = 100
 MOST_UNITS = 100_000
-_LARGEST_AMOUNT = 2**63 - 1
 _SKUS_TOLD = 20
 
 
@@ -149,32 +148,6 @@ class Facts:
     """Units that could be bought."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShownItem:
-    """An item with what is known of it now."""
-
-    item: Item
-    title: str
-    price: Money | None
-    price_changed: bool
-    in_stock: bool
-
-    @property
-    def amount(self) -> Money | None:
-        """price × quantity; None when there is no price, or the amount is beyond 64 bits."""
-        return _within_range(self.price * self.item.quantity) if self.price else None
-
-
-@dataclass(frozen=True, slots=True)
-class ShownCart:
-    """A cart with what is known of its items now."""
-
-    cart: Cart
-    items: tuple[ShownItem, ...]
-    subtotal: Money | None
-    is_stale: bool
-
-
 def only_sku(product_id: str, products: Iterable[Product]) -> str:
     """The SKU of a product that has just one.
 
@@ -247,35 +220,6 @@ def taken_out(cart: Cart, ordered: Mapping[str, int]) -> Cart:
     return replace(cart, items=items, currency=cart.currency if items else "")
 
 
-def shown(cart: Cart, facts: Facts) -> ShownCart:
-    """A cart with the latest titles, prices and stock, as far as anybody could be asked."""
-    currency = cart.currency or _first_currency(cart.items, facts.prices)
-    items = tuple(_shown_item(item, currency, facts) for item in cart.items)
-    amounts = [item.price * item.item.quantity for item in items if item.price]
-    subtotal = _within_range(sum(amounts[1:], amounts[0])) if amounts else None
-    is_incomplete = None in (facts.products, facts.prices, facts.available) or not facts.skus.issuperset(cart.skus)
-    return ShownCart(cart, items, subtotal, is_stale=bool(items) and is_incomplete)
-
-
-def _shown_item(item: Item, currency: str, facts: Facts) -> ShownItem:
-    seen = None if item.price_seen is None or not currency else Money(currency, item.price_seen)
-    if item.sku not in facts.skus:  # a rival has added it since the neighbours were asked
-        return ShownItem(item, item.title, seen, price_changed=False, in_stock=True)
-    product = facts.products.get(item.sku) if facts.products is not None else None
-    is_on_sale = facts.products is None or (product is not None and product.is_on_sale)
-    has_stock = facts.available is None or facts.available.get(item.sku, 0) >= item.quantity
-    price = seen if facts.prices is None else facts.prices.get(item.sku)
-    if price and price.currency != currency:
-        price = None
-    return ShownItem(
-        item=item,
-        title=product.title if product else item.title,
-        price=price,
-        price_changed=price is not None and seen is not None and price != seen,
-        in_stock=is_on_sale and has_stock,
-    )
-
-
 def _check_stock(sku: str, wanted: int, facts: Facts) -> None:
     if facts.available is None:
         return
@@ -292,11 +236,3 @@ def _price_to_remember(cart: Cart, sku: str, before: Item | None, facts: Facts) 
     if price is None or price.currency != (cart.currency or price.currency):
         raise PriceNotFound(sku, cart.currency)
     return price.minor_units, price.currency
-
-
-def _first_currency(items: Iterable[Item], prices: Mapping[str, Money] | None) -> str:
-    return next((prices[item.sku].currency for item in items if prices and item.sku in prices), "")
-
-
-def _within_range(amount: Money) -> Money | None:
-    return amount if amount.minor_units <= _LARGEST_AMOUNT else None

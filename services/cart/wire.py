@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bazaar.cart.v1 import cart_pb2
 from bazaar.type.v1 import money_pb2
-from services.cart.model import Cart, Facts, ShownCart, ShownItem, shown
+from services.cart.model import Cart, Facts
+from services.cart.shown import ShownCart, ShownItem, shown
 from services.kit.money import Money
 
 

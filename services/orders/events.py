@@ -8,7 +8,8 @@ from bazaar.orders.v1 import events_pb2
 from bazaar.payments.v1 import payments_pb2
 from services.kit import outbox
 from services.kit.events.port import Event, Topic
-from services.orders.model import Line, Order, State, by_root_category
+from services.orders.content import Line, by_root_category
+from services.orders.model import Order, State
 from services.orders.wire import counted_lines, money, timestamp
 
 ORDERS = Topic("orders")

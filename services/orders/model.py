@@ -1,13 +1,13 @@
-"""The rules of an order: its states, who may move it, and what rankings count of it."""
+"""The rules of an order: its states, who may move it and who may see it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.kit.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
+from services.orders.content import Content
 
 
 class State(StrEnum):
@@ -40,20 +40,14 @@ MOVES: dict[State, frozenset[State]] = {
     State.CANCELLED: frozenset(),
 }
 """Every legal move. A cancellation always passes through CANCELLING, where stock and money go back."""
-
 PLACED = frozenset({State.CONFIRMED, State.PROCESSING, State.SHIPPED, State.DELIVERED, State.RETURN_REQUESTED, State.RETURNED})
 """States of an order that was confirmed and not cancelled."""
-
 FINAL = frozenset({State.DELIVERED, State.RETURNED, State.CANCELLED})
 """States in which an order waits for nobody; a watcher need not stay."""
-
-
 PAYMENT_DUE = timedelta(seconds=60)
 """How long a submitted order waits for its payment to be opened before the reaper asks payments."""
-
 CANCELLING_DUE = timedelta(seconds=5)
 """A cancellation that was cut off is taken up again after this."""
-
 BY_CUSTOMER = "CUSTOMER"
 BY_STAFF = "STAFF"
 
@@ -100,57 +94,6 @@ class Request:
     request_id: str
     fingerprint: bytes
     """SHA-256 of the body."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One SKU of an order; amounts in minor units of the order's currency."""
-
-    line_number: int
-    sku: str
-    product_id: str
-    title: str
-    category_id: str
-    quantity: int
-    unit_price: int
-    net_amount: int
-    """Without tax and shipping."""
-    tax: int
-
-    @property
-    def root_category(self) -> str:
-        """The first level of its category: where rankings count it."""
-        return self.category_id.partition(".")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the order goes: a copy, so that it stays what it was."""
-
-    address_id: str
-    line1: str
-    line2: str
-    city: str
-    state: str
-    pincode: str
-    country: str
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What was bought and for how much; never changes once it is there. Amounts in minor units."""
-
-    currency: str
-    lines: tuple[Line, ...]
-    subtotal: int
-    discount: int
-    shipping: int
-    tax: int
-    total: int
-    payment_method: str
-    address: Address
-    cart_id: str = ""
-    """Empty when it was placed from lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,14 +229,6 @@ def with_payment(order: Order, payment_state: str, version: int) -> Order:
     if version <= order.payment_version:
         return order
     return replace(order, payment_state=payment_state, payment_version=version)
-
-
-def by_root_category(lines: Iterable[Line]) -> dict[str, list[Line]]:
-    """The lines of each root category, for the events that rankings read."""
-    roots: dict[str, list[Line]] = {}
-    for line in lines:
-        roots.setdefault(line.root_category, []).append(line)
-    return roots
 
 
 def readable_by(order: Order, *, user_id: str, is_staff: bool) -> Order:

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 from psycopg.types.json import Jsonb
 
-from services.orders.model import Address, Content, Line, Order, State, TimelineEntry
+from services.orders.content import Address, Content, Line
+from services.orders.model import Order, State, TimelineEntry
 
 
 def order_from(row: dict[str, Any]) -> Order:

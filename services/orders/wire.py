@@ -11,7 +11,8 @@ from bazaar.orders.v1 import orders_pb2, orders_service_pb2
 from bazaar.payments.v1 import payments_pb2
 from bazaar.pricing.v1 import pricing_pb2
 from bazaar.type.v1 import money_pb2
-from services.orders.model import Address, Content, Line, Order
+from services.orders.content import Address, Content, Line
+from services.orders.model import Order
 
 
 def to_proto(order: Order) -> orders_pb2.Order:

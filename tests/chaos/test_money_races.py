@@ -1,8 +1,8 @@
 """Rivals over one order's money: each interleaving in both orders.
 
-A webhook that overtakes the answer to the call that caused it is shown in unit/payments/test_service.py, and behind the edge in
-flow/edge/test_pay.py; a payment that comes long after its order has ended, there too. A reservation that expires before its capture is
-heard of is shown in test_prepaid.py and test_regressions.py.
+A webhook that overtakes the answer to the call that caused it is shown in unit/payments/test_service_webhooks.py, and behind the edge in
+flow/edge/test_pay_webhooks.py; a payment that comes long after its order has ended, in flow/edge/test_pay_cancelled.py. A reservation
+that expires before its capture is heard of is shown in test_prepaid.py and test_regressions.py.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from services.kit.events import event_bus
 from services.kit.events.port import EventBus
 from services.kit.events.postgres_bus import MIGRATIONS
 from services.kit.migrations import migrate
+from tests.contract.echo import Served, served
 from tests.contract.event_fixtures import Stage, stage_on
 
 RETRY_DELAYS = [timedelta(milliseconds=10), timedelta(milliseconds=20)]
@@ -41,3 +43,15 @@ async def other_bus(bus_address: str) -> AsyncIterator[EventBus]:
 @pytest.fixture
 async def stage(bus: EventBus) -> Stage:
     return await stage_on(bus)
+
+
+@pytest.fixture(params=["socket", "in-process"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """What carries a call."""
+    return request.param
+
+
+@pytest.fixture
+async def echo(transport: str, folder: Path) -> AsyncIterator[Served]:
+    async with served(transport, folder) as running:
+        yield running

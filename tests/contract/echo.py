@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from grpc_tools import protoc
 
 from services.kit.auth import Policy
@@ -123,3 +124,10 @@ async def served(transport: str, folder: Path, **limits: int) -> AsyncIterator[S
             inside = InProcessServer(registry)
             stack.push_async_callback(inside.stop, 0)
             yield Served(service, registry, inside.channel(), inside.stop, revoked)
+
+
+async def failure(call: Any) -> grpc.aio.AioRpcError:
+    """The error that a call ends with."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 
 from services.kit.errors import Unavailable
 from tests.contract.echo import pb, served
@@ -32,12 +30,6 @@ async def answered_after(failures: int, call: str, folder: Path) -> tuple[int, g
         except grpc.aio.AioRpcError as error:
             return attempts, error.code()
     return attempts, grpc.StatusCode.OK
-
-
-@pytest.fixture
-def folder() -> Any:
-    with tempfile.TemporaryDirectory(prefix="bz-", dir="/tmp") as path:
-        yield Path(path)
 
 
 async def test_a_repeatable_call_is_sent_up_to_three_times(folder: Path):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from grpc.aio import AioRpcError
 
 from bazaar.cart.v1 import cart_pb2
 from bazaar.cart.v1 import cart_service_pb2 as pb
@@ -18,7 +16,7 @@ from bazaar.pricing.v1.pricing_service_pb2_grpc import PricingServiceStub
 from bazaar.type.v1 import money_pb2
 from services.kit.ids import uuid7
 from tests.shop import ADMIN, Customer, Shop, eventually
-from tests.unit.serving import details_of
+from tests.unit.serving import refused
 
 
 async def add(shop: Shop, buyer: Customer, quantity: int = 1, **which: str) -> cart_pb2.Cart:
@@ -31,12 +29,6 @@ async def cart_of(shop: Shop, buyer: Customer) -> cart_pb2.Cart:
 
 async def quantities(shop: Shop, buyer: Customer) -> dict[str, int]:
     return {item.sku: item.quantity for item in (await cart_of(shop, buyer)).items}
-
-
-async def refused(call) -> tuple[str, str, dict[str, str]]:
-    with pytest.raises(AioRpcError) as caught:
-        await call
-    return details_of(caught.value)
 
 
 async def test_an_added_product_shows_its_title_price_and_stock(shop: Shop):

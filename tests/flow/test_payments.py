@@ -5,14 +5,13 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
-from grpc.aio import AioRpcError
 
 from bazaar.payments.v1 import payments_pb2
 from bazaar.payments.v1 import payments_service_pb2 as pb
 from bazaar.payments.v1.payments_service_pb2_grpc import PaymentsServiceStub
 from bazaar.type.v1.money_pb2 import Money
 from tests.shop import ADMIN, Shop
-from tests.unit.serving import Client, details_of, user
+from tests.unit.serving import Client, refused, user
 
 Payment = payments_pb2.Payment
 
@@ -32,12 +31,6 @@ def orders(shop: Shop) -> Client:
 def create(order_id: str, method: Payment.Method.ValueType = Payment.COD, minor_units: int = 1999, currency: str = "INR"):
     amount = Money(currency_code=currency, minor_units=minor_units)
     return pb.CreatePaymentRequest(order_id=order_id, method=method, amount=amount)
-
-
-async def refused(call) -> tuple[str, str, dict[str, str]]:
-    with pytest.raises(AioRpcError) as error:
-        await call
-    return details_of(error.value)
 
 
 async def test_cash_on_delivery_is_accepted(checkout: Client, orders: Client):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from grpc.aio import AioRpcError
 
 from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2, catalog_service_pb2_grpc
 from bazaar.pricing.v1 import pricing_pb2, pricing_service_pb2_grpc
@@ -20,7 +18,7 @@ from services.kit.auth import ANONYMOUS, Principal
 from services.kit.ids import uuid7
 from services.kit.secrets import Secrets
 from tests.shop import ADMIN, Shop
-from tests.unit.serving import Client, details_of, user
+from tests.unit.serving import Client, refused, user
 
 ANN, BOB = user(uuid7()), user(uuid7())
 
@@ -31,12 +29,6 @@ def usd(minor_units: int) -> Money:
 
 def line(sku: str, quantity: int) -> pb.CreateQuoteRequest.Line:
     return pb.CreateQuoteRequest.Line(sku=sku, quantity=quantity)
-
-
-async def refusal(call: Awaitable[Any]) -> tuple[str, str, dict[str, str]]:
-    with pytest.raises(AioRpcError) as refused:
-        await call
-    return details_of(refused.value)
 
 
 def pricing(shop: Shop, principal: Principal = ANONYMOUS, caller: str = "edge") -> Client:
@@ -78,14 +70,14 @@ async def test_a_batch_with_an_impossible_price_sets_none(shop: Shop, amount: Mo
     good, bad = uuid4().hex, uuid4().hex
     request = pb.BatchSetPricesRequest(prices=[Price(sku=good, amount=usd(1)), Price(sku=bad, amount=amount)])
 
-    code, found, _ = await refusal(pricing(shop, ADMIN).BatchSetPrices(request))
+    code, found, _ = await refused(pricing(shop, ADMIN).BatchSetPrices(request))
 
     assert (code, found) == ("INVALID_ARGUMENT", reason)
     assert list((await pricing(shop, caller="catalog").BatchGetPrices(pb.BatchGetPricesRequest(skus=[good, bad]))).prices) == []
 
 
 async def test_customers_set_no_prices(shop: Shop) -> None:
-    code, reason, _ = await refusal(pricing(shop, ANN).BatchSetPrices(pb.BatchSetPricesRequest(prices=[Price(sku="x", amount=usd(1))])))
+    code, reason, _ = await refused(pricing(shop, ANN).BatchSetPrices(pb.BatchSetPricesRequest(prices=[Price(sku="x", amount=usd(1))])))
 
     assert (code, reason) == ("PERMISSION_DENIED", "METHOD_NOT_GRANTED")
 
@@ -93,7 +85,7 @@ async def test_customers_set_no_prices(shop: Shop) -> None:
 async def test_prices_of_an_unknown_currency_are_not_asked_for(shop: Shop) -> None:
     request = pb.BatchGetPricesRequest(skus=["x"], currency="XXY")
 
-    assert (await refusal(pricing(shop, caller="catalog").BatchGetPrices(request)))[1] == "CURRENCY_UNKNOWN"
+    assert (await refused(pricing(shop, caller="catalog").BatchGetPrices(request)))[1] == "CURRENCY_UNKNOWN"
 
 
 async def test_a_quote_says_what_each_line_and_the_whole_cost(shop: Shop) -> None:
@@ -136,7 +128,7 @@ async def test_a_quote_of_another_user_or_of_a_guest_is_refused(shop: Shop) -> N
 
     for principal in (BOB, ANONYMOUS):
         answer = await quoted(shop, principal, (sku, 1))
-        assert await refusal(verified(shop, ANN, answer.signed_quote)) == ("FAILED_PRECONDITION", "QUOTE_INVALID", {"why": "user"})
+        assert await refused(verified(shop, ANN, answer.signed_quote)) == ("FAILED_PRECONDITION", "QUOTE_INVALID", {"why": "user"})
 
 
 async def test_an_altered_quote_is_refused(shop: Shop) -> None:
@@ -144,7 +136,7 @@ async def test_an_altered_quote_is_refused(shop: Shop) -> None:
     answer.quote.total.minor_units = 1
     forged = SignedQuote(payload=answer.quote.SerializeToString(), key_id=answer.signed_quote.key_id, mac=answer.signed_quote.mac)
 
-    assert await refusal(verified(shop, ANN, forged)) == ("FAILED_PRECONDITION", "QUOTE_INVALID", {"why": "forged"})
+    assert await refused(verified(shop, ANN, forged)) == ("FAILED_PRECONDITION", "QUOTE_INVALID", {"why": "forged"})
 
 
 async def test_an_expired_quote_is_refused(shop: Shop) -> None:
@@ -154,7 +146,7 @@ async def test_an_expired_quote_is_refused(shop: Shop) -> None:
     payload = answer.quote.SerializeToString()
     old = SignedQuote(payload=payload, key_id=keyring.current_id, mac=hmac.digest(keyring.current, payload, "sha256"))
 
-    assert await refusal(verified(shop, ANN, old)) == ("FAILED_PRECONDITION", "QUOTE_INVALID", {"why": "expired"})
+    assert await refused(verified(shop, ANN, old)) == ("FAILED_PRECONDITION", "QUOTE_INVALID", {"why": "expired"})
 
 
 async def test_only_what_is_on_sale_is_quoted(shop: Shop) -> None:
@@ -165,7 +157,7 @@ async def test_only_what_is_on_sale_is_quoted(shop: Shop) -> None:
     await set_prices(shop, Price(sku=draft, amount=usd(1)))
 
     for missing in ("nope", draft):
-        assert await refusal(quoted(shop, ANN, (sku, 1), (missing, 1))) == ("NOT_FOUND", "SKU_NOT_FOUND", {"sku": missing})
+        assert await refused(quoted(shop, ANN, (sku, 1), (missing, 1))) == ("NOT_FOUND", "SKU_NOT_FOUND", {"sku": missing})
 
 
 async def test_an_order_has_one_currency(shop: Shop) -> None:
@@ -173,17 +165,17 @@ async def test_an_order_has_one_currency(shop: Shop) -> None:
     await set_prices(shop, Price(sku=both, amount=Money(currency_code="INR", minor_units=600)))
 
     rupees = (await quoted(shop, ANN, (both, 2), currency="INR")).quote
-    refused = await refusal(quoted(shop, ANN, (both, 1), (dollars, 1), currency="INR"))
+    error = await refused(quoted(shop, ANN, (both, 1), (dollars, 1), currency="INR"))
 
     assert (rupees.total.currency_code, rupees.total.minor_units) == ("INR", 1200)
-    assert refused == ("FAILED_PRECONDITION", "PRICE_NOT_FOUND", {"sku": dollars, "currency": "INR"})
-    assert (await refusal(quoted(shop, ANN, (both, 1), currency="XXY")))[1] == "CURRENCY_UNKNOWN"
+    assert error == ("FAILED_PRECONDITION", "PRICE_NOT_FOUND", {"sku": dollars, "currency": "INR"})
+    assert (await refused(quoted(shop, ANN, (both, 1), currency="XXY")))[1] == "CURRENCY_UNKNOWN"
 
 
 async def test_no_coupon_is_taken(shop: Shop) -> None:
     sku = await shop.stocked()
 
-    assert await refusal(quoted(shop, ANN, (sku, 1), coupon_code="SALE10")) == (
+    assert await refused(quoted(shop, ANN, (sku, 1), coupon_code="SALE10")) == (
         "INVALID_ARGUMENT",
         "COUPON_INVALID",
         {"coupon": "SALE10"},
@@ -193,14 +185,14 @@ async def test_no_coupon_is_taken(shop: Shop) -> None:
 async def test_a_total_beyond_64_bits_is_refused(shop: Shop) -> None:
     sku = await shop.stocked(price=2**62)
 
-    assert await refusal(quoted(shop, ANN, (sku, 2))) == ("INVALID_ARGUMENT", "PRICE_INVALID", {"sku": sku})
+    assert await refused(quoted(shop, ANN, (sku, 2))) == ("INVALID_ARGUMENT", "PRICE_INVALID", {"sku": sku})
 
 
 async def test_lines_of_one_sku_come_to_100000_units_at_most(shop: Shop) -> None:
     sku = await shop.stocked(price=1)
 
     assert (await quoted(shop, ANN, (sku, 60_000), (sku, 40_000))).quote.lines[0].quantity == 100_000
-    assert (await refusal(quoted(shop, ANN, (sku, 60_000), (sku, 40_001))))[1] == "VALIDATION_FAILED"
+    assert (await refused(quoted(shop, ANN, (sku, 60_000), (sku, 40_001))))[1] == "VALIDATION_FAILED"
 
 
 async def test_text_that_is_nothing_postgresql_can_store_is_no_fault_of_ours(shop: Shop) -> None:
@@ -209,7 +201,7 @@ async def test_text_that_is_nothing_postgresql_can_store_is_no_fault_of_ours(sho
     assert (await quoted(shop, ANN, (sku, 1), state="K\0A")).quote.state == "K\0A"
     assert list((await pricing(shop, caller="catalog").BatchGetPrices(pb.BatchGetPricesRequest(skus=["a\0b"]))).prices) == []
     rate = TaxRate(country="QA", state="K\0A", tax_class="*", basis_points=1)
-    assert (await refusal(pricing(shop, ADMIN).SetTaxRate(pb.SetTaxRateRequest(rate=rate))))[:2] == (
+    assert (await refused(pricing(shop, ADMIN).SetTaxRate(pb.SetTaxRateRequest(rate=rate))))[:2] == (
         "INVALID_ARGUMENT",
         "VALIDATION_FAILED",
     )
@@ -239,7 +231,7 @@ async def test_an_impossible_shipping_rate_changes_nothing(shop: Shop, base: Mon
     staff = pricing(shop, ADMIN)
     rate = ShippingRate(country="QC", base=base, per_kilogram=usd(0), free_from=free_from)
 
-    code, found, _ = await refusal(staff.SetShippingRate(pb.SetShippingRateRequest(rate=rate)))
+    code, found, _ = await refused(staff.SetShippingRate(pb.SetShippingRateRequest(rate=rate)))
 
     assert (code, found) == ("INVALID_ARGUMENT", reason)
     assert "QC" not in [rate.country for rate in (await staff.ListShippingRates(pb.ListShippingRatesRequest())).rates]

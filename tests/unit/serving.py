@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc.aio import AioRpcError
 
@@ -69,3 +70,10 @@ def details_of(error: AioRpcError) -> tuple[str, str, dict[str, str]]:
     info = error_details_pb2.ErrorInfo()
     found = next((info for detail in status.details if detail.Unpack(info)), info)
     return error.code().name, found.reason, dict(found.metadata)
+
+
+async def refused(call: Awaitable[Any]) -> tuple[str, str, dict[str, str]]:
+    """Code, reason and metadata of the error that a call ends with."""
+    with pytest.raises(AioRpcError) as caught:
+        await call
+    return details_of(caught.value)

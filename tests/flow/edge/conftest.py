@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.flow.edge.buying import PAID_LAMP
 from tests.flow.edge.client import Customer, Edge
 from tests.invariants import violations
 from tests.running import RunningBazaar
+from tests.sandbox import SandboxClient
 
 TV, LAMP, SHIRT = "edge-tv", "edge-lamp", "edge-shirt"
 SCREENS = "edge-tests.screens"
@@ -33,6 +35,15 @@ def edge(running: RunningBazaar) -> Iterator[Edge]:
 def shopper(edge: Edge) -> Customer:
     """Somebody for tests that don't care what else they have bought."""
     return edge.customer()
+
+
+@pytest.fixture(scope="session")
+def bank(edge: Edge) -> Iterator[SandboxClient]:
+    """The gateway; a lamp is on sale that only those buy who pay through it."""
+    edge.stock({"productId": PAID_LAMP, "title": "Lamp", "categoryPath": ["Edge paid"]}, units=1000)
+    client = edge.running.sandbox()
+    yield client
+    client.http.close()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from bazaar.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grp
 from bazaar.pricing.v1 import pricing_pb2, pricing_service_pb2, pricing_service_pb2_grpc
 from bazaar.type.v1 import money_pb2
 from services.cart import SERVICE
+from services.cart.store import CartStore
 from services.kit.database import Database
 from services.kit.errors import Unavailable
 from services.kit.events.postgres_bus import MIGRATIONS as EVENT_MIGRATIONS
@@ -126,3 +127,8 @@ async def stub(
     services, secrets = [SERVICE, *neighbours(serving_world)], tmp_path_factory.mktemp("cart-secrets")
     async with serving(services, secrets, short_directory, database_url=cart_url, events_url=events_url) as channel:
         yield CartServiceStub(channel)
+
+
+@pytest.fixture
+def carts(database: Database) -> CartStore:
+    return CartStore(database)

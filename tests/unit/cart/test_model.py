@@ -16,11 +16,11 @@ from services.cart.model import (
     SkuNotFound,
     added,
     only_sku,
-    shown,
     taken_out,
     with_quantity,
     without,
 )
+from services.cart.shown import shown
 from services.kit.errors import DomainError
 from services.kit.money import Money
 

@@ -1,14 +1,13 @@
 from typing import Any
 
 import pytest
-from grpc.aio import AioRpcError
 
 from bazaar.cart.v1 import cart_pb2
 from bazaar.cart.v1 import cart_service_pb2 as pb
 from bazaar.catalog.v1 import catalog_pb2
 from services.kit.ids import uuid7
 from tests.unit.cart.conftest import World
-from tests.unit.serving import Client, details_of, user
+from tests.unit.serving import Client, refused, user
 
 
 @pytest.fixture
@@ -27,12 +26,6 @@ def sku(world: World) -> str:
     product_id = f"p-{uuid7()}"
     world.sell(product_id)
     return product_id
-
-
-async def refused(call) -> tuple[str, str, dict[str, str]]:
-    with pytest.raises(AioRpcError) as caught:
-        await call
-    return details_of(caught.value)
 
 
 async def add(client: Client, sku: str = "", quantity: int = 1, **fields: str) -> cart_pb2.Cart:

@@ -1,73 +1,18 @@
+"""Products on a real MongoDB: each SKU has one owner, whoever comes at once."""
+
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
-from pymongo import AsyncMongoClient
-from pymongo.errors import AutoReconnect, NetworkTimeout, ServerSelectionTimeoutError
 
-from services.catalog.categories import CategoryStore, reachable
-from services.catalog.model import (
-    READABLE,
-    Category,
-    CategoryNotFound,
-    Product,
-    ProductExists,
-    ProductNotFound,
-    State,
-    Variant,
-    changed,
-    completed,
-)
-from services.catalog.store import ProductStore, Section
-from services.kit.errors import Unavailable
+from services.catalog.model import Product, ProductExists, ProductNotFound, State, Variant, changed
+from services.catalog.store import Section
 from services.kit.idempotency import RequestIdReused, RequestKey
-from services.kit.mongo import Document, open_mongo
+from tests.unit.catalog.sample import NOW, Stores, a_product, title_of
 
-NOW = datetime(2026, 5, 2, tzinfo=UTC)
 KEY = RequestKey("user:1", "/bazaar.catalog.v1.CatalogService/CreateProduct", "k1", b"fingerprint")
-_numbers = itertools.count(1)
-
-
-def a_product(product_id: str, *skus: str, path: tuple[str, ...] = ("Toys",), title: str = "TV", state: State = State.ACTIVE) -> Product:
-    variants = tuple(Variant(sku) for sku in skus)
-    return completed(Product(title=title, category_path=path, variants=variants, state=state), product_id, NOW)
-
-
-def title_of(product: Product) -> bytes:
-    return product.title.encode()
-
-
-@pytest.fixture(scope="session")
-async def client(mongo_url: str) -> AsyncIterator[AsyncMongoClient[Document]]:
-    opened = open_mongo(mongo_url)
-    yield opened
-    await opened.close()
-
-
-class Stores:
-    def __init__(self, client: AsyncMongoClient[Document], name: str) -> None:
-        self.database = client[name]
-        self.categories = CategoryStore(self.database)
-        self.products = ProductStore(self.database, self.categories, lambda: NOW)
-
-    async def skus(self) -> dict[str, str]:
-        return {row["_id"]: row["product_id"] async for row in self.database["skus"].find()}
-
-    async def ids(self, section: Section) -> list[str]:
-        return [product.product_id async for product in self.products.section(section, {"title"})]
-
-
-@pytest.fixture
-async def stores(client: AsyncMongoClient[Document]) -> Stores:
-    made = Stores(client, f"catalog_test_{next(_numbers)}")
-    await made.products.prepare()
-    await made.categories.prepare()
-    return made
 
 
 async def test_a_product_is_read_as_it_was_stored(stores: Stores) -> None:
@@ -92,26 +37,6 @@ async def test_an_unknown_product_is_not_found(stores: Stores) -> None:
         await stores.products.product("nope")
 
     assert (missing.value.reason, missing.value.metadata) == ("PRODUCT_NOT_FOUND", {"product_id": "nope"})
-
-
-async def test_products_are_found_by_id_and_by_sku_each_once(stores: Stores) -> None:
-    await stores.products.put([a_product("p", "p-1", "p-2"), a_product("q", "q-1"), a_product("r")])
-
-    found = await stores.products.lookup.products(["p", "nope"], ["p-1", "p-2", "q-1", "nope\0"], {"title", "variants.sku"})
-
-    assert sorted(product.product_id for product in found) == ["p", "q"]
-
-
-async def test_only_the_named_fields_are_read(stores: Stores) -> None:
-    await stores.products.put([a_product("p", "p-1", path=("Toys", "Screens"))])
-
-    [found] = await stores.products.lookup.products(["p"], [], {"category_id", "variants.sku", "state"})
-
-    assert found == Product("p", category_id="toys.screens", variants=(Variant("p-1"),), state=State.ACTIVE)
-
-
-async def test_asking_for_nothing_finds_nothing(stores: Stores) -> None:
-    assert await stores.products.lookup.products([], [], READABLE) == []
 
 
 async def test_a_taken_product_id_is_refused_and_changes_nothing(stores: Stores) -> None:
@@ -306,70 +231,3 @@ async def test_every_read_follows_an_index_in_its_order(stores: Stores) -> None:
     reads = await stores.database["system.profile"].find({"op": "query"}).to_list()
     assert len(reads) == 7
     assert [read["planSummary"] for read in reads if "COLLSCAN" in read["planSummary"] or read.get("hasSortStage")] == []
-
-
-async def test_products_make_their_categories_and_the_first_title_stays(stores: Stores) -> None:
-    await stores.products.put([a_product("p", path=("Toys", "Screens"))])
-    await stores.products.put([a_product("q", path=("TOYS", "Puzzles"))])
-
-    assert await stores.categories.categories("", "", 10) == [Category("toys", "Toys", "", ("Toys",))]
-    assert [category.category_id for category in await stores.categories.categories("toys", "", 10)] == ["toys.puzzles", "toys.screens"]
-    assert [category.category_id for category in await stores.categories.categories(None, "toys", 1)] == ["toys.puzzles"]
-    assert (await stores.categories.category("toys.puzzles")).path == ("TOYS", "Puzzles")
-
-
-async def test_an_unknown_category_is_not_found(stores: Stores) -> None:
-    with pytest.raises(CategoryNotFound) as missing:
-        await stores.categories.category("nope")
-
-    assert (missing.value.reason, missing.value.metadata) == ("CATEGORY_NOT_FOUND", {"category_id": "nope"})
-
-
-async def test_a_database_that_is_away_is_unavailable(unused_tcp_port: int) -> None:
-    away = open_mongo(f"mongodb://127.0.0.1:{unused_tcp_port}/?replicaSet=rs0&serverSelectionTimeoutMS=100")
-    try:
-        with pytest.raises(Unavailable):
-            await Stores(away, "x").products.product("p")
-    finally:
-        await away.close()
-
-
-async def test_callers_at_the_same_time_get_what_each_asked_for(stores: Stores) -> None:
-    await stores.products.put([a_product("p", "p-1"), a_product("q", "q-1"), a_product("r", "r-1")])
-    ask = stores.products.lookup.products
-
-    found = await asyncio.gather(
-        ask(["p"], [], {"title"}), ask([], ["q-1", "p-1"], {"title"}), ask(["r"], [], {"state"}), ask(["nope"], [], {"title"})
-    )
-
-    assert [sorted(product.product_id for product in each) for each in found] == [["p"], ["p", "q"], ["r"], []]
-
-
-async def test_callers_at_the_same_time_cost_one_question(stores: Stores) -> None:
-    await stores.products.put([a_product(f"p{place}") for place in range(20)])
-    await stores.database.command("profile", 2)
-
-    await asyncio.gather(*(stores.products.lookup.products([f"p{place}"], [], {"title"}) for place in range(20)))
-
-    await stores.database.command("profile", 0)
-    assert len(await stores.database["system.profile"].find({"op": "query"}).to_list()) == 1
-
-
-async def test_a_question_sees_what_was_written_before_it(stores: Stores) -> None:
-    await stores.products.put([a_product("p")])
-    early = asyncio.create_task(stores.products.lookup.products(["p"], [], {"state"}))
-    await asyncio.sleep(0)
-    await stores.products.change("p", lambda before: replace(before, state=State.ARCHIVED))
-
-    [late] = await stores.products.lookup.products(["p"], [], {"state"})
-
-    await early
-    assert late.state is State.ARCHIVED
-
-
-@pytest.mark.parametrize(
-    "error", [AutoReconnect("connection closed"), NetworkTimeout("timed out"), ServerSelectionTimeoutError("no primary")]
-)
-def test_a_connection_that_breaks_is_an_absence_and_no_fault(error: Exception) -> None:
-    with pytest.raises(Unavailable), reachable():
-        raise error

@@ -8,7 +8,6 @@ import signal
 import socket
 import stat
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -44,12 +43,6 @@ NAME = "bazaar.test.v1.EchoService"
 
 
 @pytest.fixture
-def folder() -> Any:
-    with tempfile.TemporaryDirectory(prefix="bz-", dir="/tmp") as path:
-        yield Path(path)
-
-
-@pytest.fixture
 def settings(folder: Path) -> Settings:
     policy = {
         "identities": {"edge": {"on_behalf_of_user": True}, "front": {}},
@@ -79,10 +72,8 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
         await runtime.stop()
 
 
-@asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[grpc.aio.Channel]:
-    async with socket_channel(settings.listen) as channel:
-        yield channel
+def connected(settings: Settings) -> grpc.aio.Channel:
+    return socket_channel(settings.listen)
 
 
 def echo_stub(channel: grpc.aio.Channel) -> Any:

@@ -7,8 +7,10 @@ from services import orders
 from services.kit.database import Database
 from services.kit.migrations import KIT_MIGRATIONS, migrate
 from services.orders.events import announcements
+from services.orders.model import Order
 from services.orders.requests import RequestStore
 from services.orders.store import OrderStore
+from tests.unit.orders.steps import new
 
 
 @pytest.fixture
@@ -33,3 +35,9 @@ def requests(database: Database) -> RequestStore:
 @pytest.fixture
 def store(database: Database) -> OrderStore:
     return OrderStore(database, announcements)
+
+
+@pytest.fixture
+async def order(requests: RequestStore) -> Order:
+    """An order that is opened, and hidden still."""
+    return await new(requests)

@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 from services.kit.database import Database
-from services.orders.model import MOVES, Address, Content, Line, Order, Request, State, TimelineEntry, move
+from services.orders.content import Address, Content, Line
+from services.orders.model import MOVES, Order, Request, State, TimelineEntry, move
 
 USER = "0198c0de-0000-7000-8000-000000000001"
 OTHER = "0198c0de-0000-7000-8000-000000000002"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.orders.content import by_root_category
 from services.orders.model import (
     CANCELLING_DUE,
     FINAL,
@@ -20,7 +20,6 @@ from services.orders.model import (
     State,
     TimelineEntry,
     VersionStale,
-    by_root_category,
     cancelled,
     cancelling,
     confirmed,
@@ -28,7 +27,6 @@ from services.orders.model import (
     readable_by,
     submitted,
 )
-from services.orders.paying import PAYMENT_FAILED_DUE, PAYMENT_WINDOW, awaiting, payment_failed, payment_told
 from tests.unit.orders.sample import AT, LATER, OTHER, USER, content, created, line, order_in
 
 S = State
@@ -188,52 +186,6 @@ def test_what_payments_told_meanwhile_is_not_forgotten_when_an_order_ends():
     order = cancelled(order_in(S.CANCELLING, content=content(), payment_state="REFUNDED", payment_version=4), "REFUNDING", 3, at=LATER)
 
     assert (order.payment_state, order.payment_version) == ("REFUNDED", 4)
-
-
-def test_a_customer_has_a_quarter_of_an_hour_to_pay_from_when_the_order_was_opened():
-    order = order_in(S.PAYMENT_PENDING, due_at=AT)
-
-    waiting = awaiting(order, at=AT)
-
-    assert waiting == replace(order, due_at=AT + PAYMENT_WINDOW)
-    assert awaiting(waiting, at=AT) is waiting
-    assert awaiting(order, at=AT + PAYMENT_WINDOW) is order
-
-
-@pytest.mark.parametrize("state", [state for state in S if state is not S.PAYMENT_PENDING])
-def test_an_order_that_waits_for_no_payment_gets_no_time_for_it(state: State):
-    order = order_in(state)
-
-    assert awaiting(order, at=AT) is order
-
-
-def test_a_payments_state_shows_beside_the_orders():
-    order = order_in(S.PAYMENT_PENDING, payment_state="PENDING")
-
-    told = payment_told(order, "AUTHORIZED", 2, at=LATER)
-
-    assert told == replace(order, payment_state="AUTHORIZED", payment_version=2, version=order.version + 1, updated_at=LATER)
-    assert payment_told(told, "PENDING", 1, at=LATER) is told
-    assert payment_told(told, "AUTHORIZED", 2, at=LATER) is told
-
-
-def test_what_was_known_before_it_was_told_is_only_noted():
-    order = order_in(S.CONFIRMED, payment_state="CAPTURED")
-
-    assert payment_told(order, "CAPTURED", 2, at=LATER) == replace(order, payment_version=2)
-
-
-def test_an_order_whose_payment_failed_says_why_and_is_soon_cancelled():
-    order = payment_failed(order_in(S.PAYMENT_PENDING), "DECLINED", at=LATER)
-
-    assert (order.state, order.timeline[-1].reason, order.due_at) == (S.PAYMENT_FAILED, "DECLINED", LATER + PAYMENT_FAILED_DUE)
-
-
-@pytest.mark.parametrize("state", [state for state in S if state is not S.PAYMENT_PENDING])
-def test_a_failed_payment_says_nothing_to_an_order_that_waits_for_none(state: State):
-    order = order_in(state)
-
-    assert payment_failed(order, "DECLINED", at=LATER) is order
 
 
 def test_a_hidden_order_that_ends_never_had_a_payment():

@@ -1,4 +1,4 @@
-"""Orders on a real PostgreSQL: every change with its events or not at all."""
+"""Orders on a real PostgreSQL: changed one after another, read page by page."""
 
 from __future__ import annotations
 
@@ -8,25 +8,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bazaar.orders.v1 import events_pb2
 from services.kit.database import Database
-from services.kit.telemetry import tracing
 from services.orders.events import announcements
-from services.orders.model import (
-    Order,
-    OrderNotFound,
-    State,
-    TimelineEntry,
-    VersionStale,
-    cancelled,
-    cancelling,
-    confirmed,
-    submitted,
-)
+from services.orders.model import Order, OrderNotFound, State, TimelineEntry
 from services.orders.requests import RequestStore
 from services.orders.store import OrderStore
-from tests.spans import recorded
-from tests.unit.orders.sample import OTHER, UNKEYED, USER, content, line, rows
+from tests.unit.orders.sample import OTHER, USER, content, line, rows
+from tests.unit.orders.steps import confirm, end, new, note_cancel, placed, submit, told
 from tests.unit.rivals import meet
 
 _LOCK_ROW = "SELECT 1 FROM orders WHERE order_id = %s FOR UPDATE"
@@ -40,43 +28,6 @@ async def other(database: Database) -> AsyncIterator[OrderStore]:
     await elsewhere.open()
     yield OrderStore(elsewhere, announcements)
     await elsewhere.close()
-
-
-@pytest.fixture
-async def order(requests: RequestStore) -> Order:
-    """A hidden one."""
-    return await new(requests)
-
-
-async def new(requests: RequestStore, user_id: str = USER) -> Order:
-    return (await requests.open(user_id, UNKEYED)).order
-
-
-async def submit(store: OrderStore, order: Order, *lines) -> Order:
-    bought = content(*lines)
-    return await store.change(order.order_id, lambda of, now: submitted(of, bought, version=order.version, at=now))
-
-
-async def confirm(store: OrderStore, order: Order) -> Order:
-    return await store.change(order.order_id, lambda of, now: confirmed(of, "ACCEPTED", at=now))
-
-
-async def note_cancel(store: OrderStore, order: Order, reason: str = "CUSTOMER") -> Order:
-    return await store.change(order.order_id, lambda of, now: cancelling(of, reason, at=now))
-
-
-async def end(store: OrderStore, order: Order) -> Order:
-    return await store.change(order.order_id, lambda of, now: cancelled(of, at=now))
-
-
-async def placed(requests: RequestStore, store: OrderStore, user_id: str = USER) -> Order:
-    return await confirm(store, await submit(store, await new(requests, user_id)))
-
-
-async def told(database: Database, topic: str = "orders") -> list[tuple[str, str, int]]:
-    """Events that wait to be published: type, key, version."""
-    found = await rows(database, "SELECT type, key, aggregate_version FROM outbox WHERE topic = %s ORDER BY id", topic)
-    return [(kind.rpartition(".")[2], key, version) for kind, key, version in found]
 
 
 async def test_a_submitted_order_reads_back_whole(store: OrderStore, order: Order):
@@ -109,87 +60,6 @@ async def test_an_order_that_is_missing_leaves_the_rest_of_its_batch_alone(store
     assert isinstance(missing, OrderNotFound)
     assert isinstance(after, Order)
     assert after.state is State.PAYMENT_PENDING
-
-
-async def test_a_refused_change_leaves_the_order_and_says_nothing(store: OrderStore, order: Order, database: Database):
-    with pytest.raises(VersionStale):
-        await store.change(order.order_id, lambda of, now: submitted(of, content(), version=7, at=now))
-
-    assert await store.read(order.order_id) == order
-    assert await told(database) == []
-
-
-async def test_a_change_that_changes_nothing_says_nothing(store: OrderStore, order: Order, database: Database):
-    assert await store.change(order.order_id, lambda of, now: of) == order
-
-    assert await told(database) == []
-
-
-async def test_of_a_hidden_order_nobody_is_told(store: OrderStore, order: Order, database: Database):
-    await end(store, await note_cancel(store, order, "OUT_OF_STOCK"))
-
-    assert (await store.read(order.order_id)).state is State.CANCELLED
-    assert await told(database) == []
-
-
-async def test_every_change_of_a_visible_order_is_told_with_its_version(store: OrderStore, order: Order, database: Database):
-    await end(store, await note_cancel(store, await confirm(store, await submit(store, order))))
-
-    key = order.order_id
-    assert await told(database) == [
-        ("OrderCreated", key, 2),
-        ("OrderPlaced", key, 3),
-        ("OrderCancelling", key, 4),
-        ("OrderCancelled", key, 5),
-    ]
-
-
-async def test_the_lines_of_a_placed_order_are_told_by_root_category_and_taken_back_when_it_ends(
-    store: OrderStore, order: Order, database: Database
-):
-    after = await submit(store, order, line(1, "tv"), line(2, "rice", category_id="food.rice"), line(3, "radio"))
-    await end(store, await note_cancel(store, await confirm(store, after)))
-
-    assert await told(database, "order-lines") == [
-        ("OrderLinesPlaced", "electronics", 3),
-        ("OrderLinesPlaced", "food", 3),
-        ("OrderLinesReversed", "electronics", 5),
-        ("OrderLinesReversed", "food", 5),
-    ]
-
-
-async def test_a_line_that_is_taken_back_names_the_hour_of_its_placing(store: OrderStore, order: Order, database: Database):
-    after = await confirm(store, await submit(store, order))
-    await rows(database, "UPDATE orders SET confirmed_at = '2026-01-01T00:00:00Z' WHERE order_id = %s", order.order_id)
-    await end(store, await note_cancel(store, after))
-
-    (payload,) = (await rows(database, "SELECT payload FROM outbox WHERE topic = 'order-lines' ORDER BY id DESC LIMIT 1"))[0]
-    (counted,) = events_pb2.OrderLineEvent.FromString(payload).order_lines_reversed.lines
-    assert (counted.sign, counted.sku, counted.net_amount.minor_units) == (-1, "tv", 1000)
-    assert counted.placed_time.ToJsonString() == "2026-01-01T00:00:00Z"
-
-
-async def test_an_order_cancelled_unpaid_has_no_lines_to_take_back(store: OrderStore, order: Order, database: Database):
-    await end(store, await note_cancel(store, await submit(store, order), "EXPIRED"))
-
-    assert await told(database) == [
-        ("OrderCreated", order.order_id, 2),
-        ("OrderCancelling", order.order_id, 3),
-        ("OrderCancelled", order.order_id, 4),
-    ]
-    assert await told(database, "order-lines") == []
-
-
-async def test_a_change_whose_events_cannot_be_written_is_not_made(requests: RequestStore, database: Database):
-    def unspeakable(order: Order) -> list:
-        raise RuntimeError("no words")
-
-    order = await new(requests)
-    with pytest.raises(RuntimeError, match="no words"):
-        await submit(OrderStore(database, unspeakable), order)
-
-    assert await OrderStore(database, announcements).read(order.order_id) == order
-    assert await rows(database, "SELECT * FROM order_contents") == []
 
 
 async def test_changes_of_one_order_in_one_batch_see_each_other(store: OrderStore, order: Order, database: Database):
@@ -245,16 +115,6 @@ async def test_a_change_that_waited_for_the_submission_sees_the_content(
 
     assert (await waiting).content == content()
     assert ("OrderCancelling", order.order_id) in [(kind, key) for kind, key, _ in await told(database)]
-
-
-async def test_an_event_belongs_to_the_trace_of_the_change_not_of_the_batch(store: OrderStore, order: Order, database: Database):
-    with recorded() as spans:
-        with tracing.span("placing"):
-            await submit(store, order)
-        placing = spans.named("placing")
-
-    ((traceparent,),) = await rows(database, "SELECT traceparent FROM outbox")
-    assert traceparent == tracing.traceparent_of(placing.context)
 
 
 async def test_orders_are_due_once_their_time_is_up_longest_first(requests: RequestStore, store: OrderStore, database: Database):

@@ -1,9 +1,7 @@
 """Whatever happens to Redis, or between PostgreSQL and Redis, the boards come to say what a recount says."""
 
 import asyncio
-import random
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -12,38 +10,11 @@ from redis import Redis as RedisClient
 from services.kit.redis import RedisUnavailable, open_redis
 from services.ranking import boards as boards_module
 from services.ranking.boards import Boards, Step
-from services.ranking.model import Line, add_up, chunks
+from services.ranking.model import Line, add_up
 from services.ranking.rankings import Rankings
-from tests.ranked import Ranked, every_query, line, query, recount
-from tests.unit.ranking.shopping import shopping
+from tests.ranked import Ranked, line, query, recount
+from tests.unit.ranking.exact import HISTORICAL, LIVE, assert_exact, boards_of
 from tools.servers import free_port
-
-LIVE, HISTORICAL = True, False
-
-
-async def assert_exact(worker: Ranked, lines: list[Line], is_live: bool = LIVE) -> None:
-    for asked in every_query(lines)[::7]:
-        expected = recount(lines, asked, 5, worker.hour)
-        answer = await worker.top(asked, 5)
-        assert (answer.counts, answer.is_live) == (expected, is_live and bool(expected)), asked
-
-
-def then(monkeypatch: pytest.MonkeyPatch, owner: Any, method: str, rival: Callable[[], Awaitable[Any]]) -> None:
-    """The rival runs right after the first call of a method has its result."""
-    original = getattr(owner, method)
-
-    async def followed(*args: Any, **named: Any) -> Any:
-        monkeypatch.setattr(owner, method, original)
-        found = await original(*args, **named)
-        await rival()
-        return found
-
-    monkeypatch.setattr(owner, method, followed)
-
-
-@pytest.fixture
-def lines() -> list[Line]:
-    return shopping(random.Random(11), 120)
 
 
 async def test_an_emptied_redis_is_filled_by_the_sweep_and_history_answers_meanwhile(worker: Ranked, lines: list[Line]):
@@ -111,14 +82,6 @@ async def test_a_board_far_behind_is_filled_anew(worker: Ranked, lines: list[Lin
     assert len(await boards_of(worker, "garden")) == 1
 
 
-async def test_everything_delivered_twice_counts_once(worker: Ranked, rival: Ranked, lines: list[Line]):
-    for batch in chunks(lines, 50):
-        await worker.count(*batch)
-        await rival.count(*batch)
-
-    await assert_exact(worker, lines)
-
-
 async def test_lines_that_a_board_has_are_not_added_again(worker: Ranked):
     await worker.count(line("saw"), line("saw"))
 
@@ -132,76 +95,6 @@ async def test_a_redis_that_knows_no_script_yet_gets_it_and_the_lines(worker: Ra
     with RedisClient.from_url(worker.redis_url) as client:
         client.script_flush()
     await worker.count(*lines[60:])
-
-    await assert_exact(worker, lines)
-
-
-async def test_a_rival_who_stopped_in_the_middle_of_a_batch_is_overtaken(worker: Ranked, monkeypatch: pytest.MonkeyPatch):
-    saws = [line("saw") for _ in range(9)]
-    await worker.count(saws[0])
-    monkeypatch.setattr("services.ranking.projection.LINES_A_CALL", 3)
-
-    async def apply_some() -> None:
-        await worker.boards.apply(1, [Step("garden", 1, 8, add_up(saws[1:8]))])
-
-    then(monkeypatch, worker.store, "add", apply_some)
-    await worker.count(*saws[1:])
-
-    assert (await worker.top(query())).counts == recount(saws, query())
-
-
-async def test_a_slow_process_finds_that_a_rival_has_applied_its_lines(
-    worker: Ranked, rival: Ranked, lines: list[Line], monkeypatch: pytest.MonkeyPatch
-):
-    lines = [each for each in lines if each.root == "garden"]
-    await worker.count(*lines[:20])
-    then(monkeypatch, worker.store, "add", lambda: rival.count(*lines[40:]))
-    await worker.count(*lines[20:40])
-
-    await assert_exact(worker, lines)
-
-
-async def test_rivals_catching_up_at_once_apply_every_line_once(
-    worker: Ranked, rival: Ranked, lines: list[Line], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("services.ranking.projection.LINES_A_CALL", 5)
-    await worker.count(*lines[:10])
-    await worker.store.add(lines[10:])
-    await asyncio.gather(worker.sweep(), rival.sweep(), worker.sweep(), rival.count(*lines[10:]))
-
-    await assert_exact(worker, lines)
-
-
-async def test_rivals_filling_at_once_leave_one_board(worker: Ranked, rival: Ranked, lines: list[Line]):
-    await worker.store.add(lines)
-    await asyncio.gather(worker.sweep(), rival.sweep(), rival.sweep())
-
-    await assert_exact(worker, lines)
-    assert len(await boards_of(worker, "garden")) == 1
-
-
-async def test_a_slow_filler_does_not_replace_a_newer_board(worker: Ranked, rival: Ranked, monkeypatch: pytest.MonkeyPatch):
-    saws = [line("saw") for _ in range(3)]
-    await worker.store.add(saws[:1])
-
-    async def overtake() -> None:
-        await rival.sweep()
-        await rival.count(*saws[1:])
-
-    then(monkeypatch, worker.history, "snapshot", overtake)
-    await worker.projection.fill(1, "garden")
-
-    assert ((answer := await worker.top(query())).counts, answer.is_live) == (recount(saws, query()), LIVE)
-    assert len(await boards_of(worker, "garden")) == 1
-
-
-async def test_lines_counted_while_a_board_is_filled_are_not_lost(
-    worker: Ranked, rival: Ranked, lines: list[Line], monkeypatch: pytest.MonkeyPatch
-):
-    await worker.store.add(lines[:80])
-    then(monkeypatch, worker.history, "snapshot", lambda: rival.count(*lines[80:]))
-    await worker.sweep()
-    await worker.sweep()
 
     await assert_exact(worker, lines)
 
@@ -279,12 +172,6 @@ async def test_a_board_that_a_script_left_half_written_is_filled_anew(worker: Ra
     await worker.sweep()
     await assert_exact(worker, lines)
     assert len(await boards_of(worker, "garden")) == 1
-
-
-async def boards_of(worker: Ranked, root: str) -> list[str]:
-    """The prefixes of all boards that Redis holds of a root."""
-    keys = [key.decode() async for key in worker.redis.scan_iter(match=f"rank:{{{root}}}:1:*")]
-    return sorted({":".join(key.split(":")[:4]) for key in keys})
 
 
 def dumped(worker: Ranked) -> dict[bytes, Any]:

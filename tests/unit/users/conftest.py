@@ -12,7 +12,7 @@ from bazaar.users.v1.users_service_pb2_grpc import UsersServiceStub
 from services.kit.database import Database
 from services.kit.migrations import KIT_MIGRATIONS, migrate
 from services.users import SERVICE
-from tests.unit.serving import serving
+from tests.unit.serving import Client, serving
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +39,8 @@ def secrets_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def stub(users_url: str, secrets_directory: Path, short_directory: Path) -> AsyncIterator[Any]:
     async with serving([SERVICE], secrets_directory, short_directory, database_url=users_url) as channel:
         yield UsersServiceStub(channel)
+
+
+@pytest.fixture
+def guest(stub: Any) -> Client:
+    return Client(stub)
