@@ -32,7 +32,7 @@ from services.kit.runtime import Runtime
 from services.kit.settings import Settings
 from tests.invariants import Servers, violations
 from tests.sandbox import Hear, SandboxClient
-from tests.unit.serving import Client, user
+from tests.serving import Client, user
 
 T = TypeVar("T")
 ADMIN = user(uuid7(), "admin")

@@ -11,8 +11,8 @@ from bazaar.orders.v1 import orders_pb2
 from tests.chaos.conftest import Victim
 from tests.chaos.steps import let_time_pass, order_id_of, reached, states, told
 from tests.chaos.stops import Side
+from tests.serving import details_of, refused
 from tests.shop import Customer, Shop, eventually
-from tests.unit.serving import details_of, refused
 
 State = orders_pb2.Order.State
 READ = "cart.GetCheckoutLines"

@@ -11,8 +11,8 @@ from bazaar.orders.v1 import orders_pb2
 from services.checkout import saga
 from tests.chaos.conftest import Victim
 from tests.chaos.steps import die, expire_claims, let_time_pass, order_id_of, reached, states
+from tests.serving import refused
 from tests.shop import Customer, Shop, eventually
-from tests.unit.serving import refused
 
 State = orders_pb2.Order.State
 

@@ -8,8 +8,8 @@ from bazaar.orders.v1 import orders_pb2
 from tests.chaos.conftest import Victim
 from tests.chaos.steps import die, expire_claims, let_time_pass, states
 from tests.chaos.stops import Side
+from tests.serving import refused
 from tests.shop import Customer, Shop, eventually
-from tests.unit.serving import refused
 
 State = orders_pb2.Order.State
 

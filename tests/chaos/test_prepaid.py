@@ -10,8 +10,8 @@ from bazaar.orders.v1 import orders_pb2
 from tests.chaos.conftest import Victim
 from tests.chaos.steps import bus_away, die, expire_reservation, let_time_pass, order_id_of, payment_of, reached, states
 from tests.chaos.stops import Side
+from tests.serving import refused
 from tests.shop import Customer, Shop, eventually
-from tests.unit.serving import refused
 
 State = orders_pb2.Order.State
 STEPS = ["payments.CreatePayment", "orders.AwaitPayment", "inventory.ExtendReservation"]

@@ -17,9 +17,9 @@ from bazaar.type.v1.money_pb2 import Money
 from services.kit.database import Database
 from tests.chaos.conftest import Victim
 from tests.chaos.steps import bus_away, expire_reservation, order_id_of, payment_of, reached, states, told
+from tests.serving import refused
 from tests.shop import Customer, Shop, eventually
 from tests.unit.rivals import meet
-from tests.unit.serving import refused
 
 State = orders_pb2.Order.State
 

@@ -9,8 +9,8 @@ from bazaar.inventory.v1 import inventory_service_pb2 as pb
 from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from tests.judge import invariants as invariants
 from tests.running import running as running
+from tests.serving import Client, user
 from tests.shop import ADMIN, Shop
-from tests.unit.serving import Client, user
 
 
 @pytest.fixture

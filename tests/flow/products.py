@@ -9,8 +9,8 @@ from bazaar.catalog.v1 import catalog_service_pb2 as pb
 from bazaar.catalog.v1.catalog_pb2 import Product, Variant
 from bazaar.pricing.v1 import pricing_pb2, pricing_service_pb2, pricing_service_pb2_grpc
 from bazaar.type.v1.money_pb2 import Money
+from tests.serving import Client
 from tests.shop import ADMIN, Shop
-from tests.unit.serving import Client
 
 
 def new_id(prefix: str = "p") -> str:

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from bazaar.inventory.v1 import inventory_pb2
 from bazaar.inventory.v1 import inventory_service_pb2 as pb
-from tests.unit.serving import Client
+from tests.serving import Client
 
 
 def reserve(sku: str, quantity: int = 1, order_id: str = "", **fields) -> pb.ReserveRequest:

@@ -15,8 +15,8 @@ from bazaar.pricing.v1 import pricing_pb2, pricing_service_pb2
 from bazaar.pricing.v1.pricing_service_pb2_grpc import PricingServiceStub
 from bazaar.type.v1 import money_pb2
 from services.kit.ids import uuid7
+from tests.serving import refused
 from tests.shop import ADMIN, Customer, Shop, eventually
-from tests.unit.serving import refused
 
 
 async def add(shop: Shop, buyer: Customer, quantity: int = 1, **which: str) -> cart_pb2.Cart:

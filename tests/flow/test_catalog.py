@@ -18,8 +18,8 @@ from services.kit.ids import uuid7
 from services.kit.rpc.client import socket_channel
 from services.kit.runtime import Runtime
 from tests.flow.products import a_product, created, new_id, set_price
+from tests.serving import Client, refused, user
 from tests.shop import Shop, settings_for
-from tests.unit.serving import Client, refused, user
 
 SUPPORT = user(uuid7(), "support")
 CUSTOMER = user(uuid7())

@@ -11,8 +11,8 @@ from bazaar.catalog.v1 import catalog_service_pb2 as pb
 from bazaar.catalog.v1.catalog_pb2 import Product
 from bazaar.type.v1.money_pb2 import Money
 from tests.flow.products import a_product, created, new_id, set_price
+from tests.serving import Client, refused
 from tests.shop import Shop
-from tests.unit.serving import Client, refused
 
 
 @pytest.fixture

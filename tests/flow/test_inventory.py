@@ -13,8 +13,8 @@ from bazaar.inventory.v1 import inventory_pb2
 from bazaar.inventory.v1 import inventory_service_pb2 as pb
 from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from tests.flow.stock import available, balance, reserve
+from tests.serving import Client, refused, user
 from tests.shop import Shop, eventually
-from tests.unit.serving import Client, refused, user
 
 Reservation = inventory_pb2.Reservation
 LedgerEntry = inventory_pb2.LedgerEntry

@@ -10,8 +10,8 @@ from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2, catalog_service_
 from bazaar.inventory.v1 import inventory_pb2
 from bazaar.inventory.v1 import inventory_service_pb2 as pb
 from tests.flow.stock import available, balance, reserve
+from tests.serving import Client, refused
 from tests.shop import ADMIN, Shop, eventually
-from tests.unit.serving import Client, refused
 
 
 async def test_stock_is_checked_by_sku(anyone: Client, tv: str):

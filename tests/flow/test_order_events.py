@@ -11,8 +11,8 @@ from bazaar.orders.v1 import orders_pb2, orders_service_pb2
 from services.kit.events.port import Event
 from services.kit.events.postgres_bus import PostgresBus
 from services.kit.ids import uuid7
+from tests.serving import refused
 from tests.shop import Customer, Shop, category_of
-from tests.unit.serving import refused
 
 State = orders_pb2.Order.State
 

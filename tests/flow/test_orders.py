@@ -12,8 +12,8 @@ from bazaar.orders.v1 import orders_pb2, orders_service_pb2
 from bazaar.payments.v1 import payments_pb2
 from bazaar.type.v1 import money_pb2
 from services.kit.ids import uuid7
+from tests.serving import details_of, refused
 from tests.shop import Customer, Shop, category_of, eventually
-from tests.unit.serving import details_of, refused
 
 State = orders_pb2.Order.State
 

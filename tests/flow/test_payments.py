@@ -10,8 +10,8 @@ from bazaar.payments.v1 import payments_pb2
 from bazaar.payments.v1 import payments_service_pb2 as pb
 from bazaar.payments.v1.payments_service_pb2_grpc import PaymentsServiceStub
 from bazaar.type.v1.money_pb2 import Money
+from tests.serving import Client, refused, user
 from tests.shop import ADMIN, Shop
-from tests.unit.serving import Client, refused, user
 
 Payment = payments_pb2.Payment
 

@@ -14,8 +14,8 @@ from bazaar.payments.v1.payments_service_pb2_grpc import PaymentsServiceStub
 from bazaar.type.v1.money_pb2 import Money
 from services.kit.events.port import Event
 from services.kit.events.postgres_bus import PostgresBus
+from tests.serving import refused, user
 from tests.shop import Customer, Shop, eventually
-from tests.unit.serving import refused, user
 
 
 @pytest.fixture(scope="module")

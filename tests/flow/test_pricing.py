@@ -17,8 +17,8 @@ from bazaar.type.v1.money_pb2 import Money
 from services.kit.auth import ANONYMOUS, Principal
 from services.kit.ids import uuid7
 from services.kit.secrets import Secrets
+from tests.serving import Client, refused, user
 from tests.shop import ADMIN, Shop
-from tests.unit.serving import Client, refused, user
 
 ANN, BOB = user(uuid7()), user(uuid7())
 

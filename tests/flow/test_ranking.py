@@ -9,8 +9,8 @@ import pytest
 
 from bazaar.ranking.v1 import ranking_pb2
 from bazaar.ranking.v1 import ranking_service_pb2 as pb
+from tests.serving import refused
 from tests.shop import ADMIN, Customer, Shop, category_of, eventually
-from tests.unit.serving import refused
 
 Source = ranking_pb2.Ranking.Source
 

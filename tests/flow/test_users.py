@@ -12,8 +12,8 @@ from bazaar.users.v1 import users_service_pb2 as pb
 from bazaar.users.v1.users_service_pb2_grpc import UsersServiceStub
 from services.kit.auth import Principal
 from services.kit.ids import uuid7
+from tests.serving import Client, details_of
 from tests.shop import Shop, eventually
-from tests.unit.serving import Client, details_of
 
 PASSWORD = "correct horse battery"
 

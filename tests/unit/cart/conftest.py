@@ -21,7 +21,7 @@ from services.kit.errors import Unavailable
 from services.kit.events.postgres_bus import MIGRATIONS as EVENT_MIGRATIONS
 from services.kit.migrations import KIT_MIGRATIONS, migrate
 from services.kit.service import Parts, Service
-from tests.unit.serving import serving
+from tests.serving import serving
 
 
 @dataclass

@@ -6,8 +6,8 @@ from bazaar.cart.v1 import cart_pb2
 from bazaar.cart.v1 import cart_service_pb2 as pb
 from bazaar.catalog.v1 import catalog_pb2
 from services.kit.ids import uuid7
+from tests.serving import Client, refused, user
 from tests.unit.cart.conftest import World
-from tests.unit.serving import Client, refused, user
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from joserfc.jwk import KeySet
 from bazaar.users.v1 import users_service_pb2 as pb
 from services.kit.auth import Principal
 from services.kit.ids import uuid7
-from tests.unit.serving import Client, user
+from tests.serving import Client, user
 
 PASSWORD = "correct horse battery"
 ADMIN = user(uuid7(), "admin")

@@ -12,7 +12,7 @@ from bazaar.users.v1.users_service_pb2_grpc import UsersServiceStub
 from services.kit.database import Database
 from services.kit.migrations import KIT_MIGRATIONS, migrate
 from services.users import SERVICE
-from tests.unit.serving import Client, serving
+from tests.serving import Client, serving
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from bazaar.users.v1 import users_pb2
 from bazaar.users.v1 import users_service_pb2 as pb
 from services.kit.ids import uuid7
-from tests.unit.serving import Client, refused, user
+from tests.serving import Client, refused, user
 from tests.unit.users.accounts import ADMIN, PASSWORD, claims_in, count, log_in, register
 
 HASH = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1).hash(PASSWORD)

@@ -7,7 +7,7 @@ import pytest
 from bazaar.users.v1 import users_pb2
 from bazaar.users.v1 import users_service_pb2 as pb
 from services.kit.ids import uuid7
-from tests.unit.serving import Client, refused, user
+from tests.serving import Client, refused, user
 from tests.unit.users.accounts import ADMIN, register
 
 ADDRESS = {"line1": "1 Main St", "city": "Bengaluru", "state": "KA", "pincode": "560001", "country": "IN"}

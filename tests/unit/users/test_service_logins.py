@@ -13,7 +13,7 @@ from joserfc.jwk import KeySet
 from bazaar.users.v1 import users_service_pb2 as pb
 from services.kit.auth import ANONYMOUS
 from services.kit.ids import uuid7
-from tests.unit.serving import Client, refused, user
+from tests.serving import Client, refused, user
 from tests.unit.users.accounts import ADMIN, claims_in, count, log_in, principal_of, register
 
 
