@@ -545,6 +545,18 @@ async def test_work_that_outlives_its_caller_goes_on(echo: Served):
     assert 20 < finished[0] <= 30
 
 
+async def test_a_caller_hears_at_once_that_work_was_cut_short(echo: Served):
+    async def place(request: Any, context: Any) -> Any:
+        work = asyncio.create_task(asyncio.Event().wait())
+        asyncio.get_running_loop().call_soon(work.cancel)
+        return await calls.outlive_caller(work, timedelta(seconds=30))
+
+    echo.service.echo = place
+    error = await failure(echo.stub().Echo(pb.EchoRequest(), timeout=5))
+
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
+
+
 async def test_one_call_too_many_is_refused_with_a_time_to_come_back(transport: str, folder: Path):
     async with served(transport, folder, max_calls=1) as echo:
         started, may_finish = asyncio.Event(), asyncio.Event()
