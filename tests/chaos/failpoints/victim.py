@@ -19,7 +19,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -80,6 +80,14 @@ class Failpoints:
                         await effect(*arguments, **more)
                 raise _too_late(target)
         raise AssertionError("nobody comes back from death")
+
+    async def iterated(self, name: str, target: str, things: Callable[..., AsyncIterable[Any]], /, *arguments: Any, **more: Any) -> Any:
+        """Stands for what is iterated over; its effect is the first thing that comes, or that nothing does."""
+        asked = aiter(things(*arguments, **more))
+        with suppress(StopAsyncIteration):
+            yield await self.awaited(name, target, asked.__anext__)
+            while True:
+                yield await anext(asked)
 
     @asynccontextmanager
     async def _entered(self, name: str, target: str, transaction: AbstractAsyncContextManager[Any]) -> AsyncGenerator[Any]:
