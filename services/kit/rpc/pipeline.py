@@ -168,7 +168,7 @@ def _reader(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any
 
 
 def _was_cut_short(error: Exception | asyncio.CancelledError) -> bool:
-    """Whether what a handler waited for was cancelled, and not the handler: gRPC would leave the caller without a word until its deadline."""
+    """Whether what a handler waited for was cancelled, and not the handler: then gRPC leaves the caller without a word."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
 

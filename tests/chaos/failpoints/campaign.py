@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from grpc.aio import AioRpcError
@@ -18,6 +18,7 @@ from tests.shop import Shop, eventually
 BIRTH = "is born"
 """The story of what a process passes before anybody comes to it."""
 
+_FIRST = next(iter(STORIES))
 _ATTEMPTS = 4
 _BIRTH_SECONDS = 3.0
 _REACH_SECONDS = 6.0
@@ -43,8 +44,13 @@ class Campaign:
 
     async def begin(self) -> None:
         """Finds out which stories pass each failpoint, and begins."""
-        first, *others = self._lanes
-        self.passed, *_ = await asyncio.gather(passed_in(first), *(lane.start() for lane in others))
+        order = [BIRTH, *STORIES]
+        stories = iter(order)
+        async with asyncio.TaskGroup() as group:
+            for lane in self._lanes:
+                group.create_task(self._look(lane, stories))
+        for found in self.passed.values():
+            found.sort(key=order.index)
         self._work = [asyncio.create_task(self._go_through(lane)) for lane in self._lanes]
 
     async def end(self) -> None:
@@ -55,6 +61,13 @@ class Campaign:
     async def outcome(self, case: Case) -> None:
         """Waits for a case; raises what was wrong."""
         await self._outcomes[case]
+
+    async def _look(self, lane: Lane, stories: Iterator[str]) -> None:
+        await lane.start()
+        for story in stories:
+            await _passed_by(lane, story)
+            for name in lane.passed:
+                self.passed.setdefault(name, []).append(story)
 
     async def _go_through(self, lane: Lane) -> None:
         for case in self._left:
@@ -68,25 +81,18 @@ class Campaign:
                 await lane.restart()
 
 
-async def passed_in(lane: Lane) -> dict[str, list[str]]:
-    """The stories that pass each failpoint."""
-    found: dict[str, list[str]] = {}
-    await lane.start()
-    for story in STORIES:
-        errand, _ = await _errands(lane, story)
+async def _passed_by(lane: Lane, story: str) -> None:
+    """Has the lane note what is passed in a story."""
+    errand, _ = await _errands(lane, story)
+    if story == BIRTH:
+        await STORIES[_FIRST](lane, errand)
+        await lane.restart(record=True)
+        await asyncio.sleep(_BIRTH_SECONDS)
+    else:
         await lane.forget_scripts()
         await lane.tell(record=True)
         await STORIES[story](lane, errand)
         assert await lane.violations() == [], story
-        for name in lane.passed:
-            found.setdefault(name, []).append(story)
-    errand, _ = await _errands(lane, next(iter(STORIES)))
-    await STORIES[next(iter(STORIES))](lane, errand)
-    await lane.restart(record=True)
-    await asyncio.sleep(_BIRTH_SECONDS)
-    for name in lane.passed:
-        found.setdefault(name, []).append(BIRTH)
-    return found
 
 
 async def run(lane: Lane, case: Case, stories: Sequence[str]) -> None:
@@ -98,7 +104,7 @@ async def run(lane: Lane, case: Case, stories: Sequence[str]) -> None:
     assert stories, f"no story passes {case.failpoint}"
     if BIRTH in stories and len(stories) <= len(STORIES) / 2:
         # Done now and then, and first of all.
-        story = next(iter(STORIES))
+        story = _FIRST
         errands = await _fail_at_birth(lane, case, story)
     else:
         story, errands = await _fail(lane, case, [story for story in stories if story != BIRTH])
@@ -182,7 +188,7 @@ async def _overdue(shop: Shop) -> list[tuple[str, ...]]:
 async def _errands(lane: Lane, story: str) -> list[Errand]:
     """Of two customers, who want the same."""
     sku = await lane.stocked(UNITS.get(story, 10))
-    return [await prepared(lane, sku, units=UNITS.get(story, 2)) for _ in range(2)]
+    return await asyncio.gather(*(prepared(lane, sku, units=UNITS.get(story, 2)) for _ in range(2)))
 
 
 def _one_of(stories: Sequence[str], case: Case, attempt: int) -> str:

@@ -6,16 +6,18 @@ import asyncio
 import json
 import sys
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.rows import TupleRow
 from redis.asyncio import Redis
 
 from services.kit.rpc.client import socket_channel
 from services.kit.settings import Settings
 from tests.chaos.failpoints.kinds import Kind
-from tests.invariants import Servers
+from tests.invariants import Servers, asked
 from tests.sandbox import Door, SandboxClient
 from tests.shop import Shop, webhooks_to
 from tools import ROOT
@@ -24,6 +26,22 @@ _CRASHES = {Kind.CRASH_BEFORE, Kind.CRASH_AFTER}
 _PIPE = asyncio.subprocess.PIPE
 _START_SECONDS = 30.0
 _WORDS = ("ready", "serving", "armed", "reached", "stopping", "gone")
+
+
+@dataclass(frozen=True)
+class OpenServers(Servers):
+    """Connections are kept: a case looks often."""
+
+    _connections: dict[str, asyncio.Future[psycopg.AsyncConnection[TupleRow]]] = field(default_factory=dict, compare=False)
+
+    async def rows(self, url: str, statement: str, *values: Any) -> list[Any]:
+        if url not in self._connections:
+            self._connections[url] = asyncio.ensure_future(psycopg.AsyncConnection.connect(url, autocommit=True))
+        return await asked(await asyncio.shield(self._connections[url]), statement, *values)
+
+    async def close(self) -> None:
+        for connection in self._connections.values():
+            await (await connection).close()
 
 
 class Lane(Shop):
@@ -45,7 +63,6 @@ class Lane(Shop):
         self._process: asyncio.subprocess.Process | None = None
         self._said: dict[str, asyncio.Event] = {word: asyncio.Event() for word in _WORDS}
         self._starts = 0
-        self._looking: dict[str, psycopg.AsyncConnection[tuple[Any, ...]]] = {}
 
     async def open(self) -> None:
         with self._log.open("ab") as log:
@@ -57,8 +74,6 @@ class Lane(Shop):
 
     async def close(self) -> None:
         await self._hang_up()
-        for connection in self._looking.values():
-            await connection.close()
         if self._process and self._process.stdin:
             self._process.stdin.close()
             await self._process.wait()
@@ -73,7 +88,7 @@ class Lane(Shop):
         await self._hang_up()
         self.passed.clear()
         # A dead member's partitions are free after two seconds.
-        await self._on_the_bus("UPDATE members SET expires_at = now() - interval '1 second'")
+        await self.execute("events", "UPDATE members SET expires_at = now() - interval '1 second'")
         self._starts += 1
         listen = f"{self.settings.listen.removesuffix('.sock')}-{self._starts}.sock"
         document = {**self.settings.model_dump(mode="json", exclude_defaults=True), "listen": listen}
@@ -110,17 +125,6 @@ class Lane(Shop):
             await self._until("gone")
             self.is_up = False
         return self.is_up
-
-    async def execute(self, service: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """As a shop does, on connections that are kept: a case looks often."""
-        if service not in self._looking:
-            self._looking[service] = await psycopg.AsyncConnection.connect(self.servers.database(service), autocommit=True)
-        cursor = await self._looking[service].execute(statement, values)  # type: ignore[arg-type]
-        return await cursor.fetchall() if cursor.description else []
-
-    async def _on_the_bus(self, statement: str) -> None:
-        async with await psycopg.AsyncConnection.connect(self.servers.events, autocommit=True) as connection:
-            await connection.execute(statement)  # type: ignore[arg-type]
 
     async def _hang_up(self) -> None:
         if self._channel:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import builtins
+import functools
 import gc
 import importlib.abc
 import importlib.machinery
@@ -227,6 +228,16 @@ def _hear(failpoints: Failpoints) -> None:
     say("armed")
 
 
+def _warm_up() -> None:
+    """Does once what every process would begin with: half of the work of its start."""
+    from services.kit import auth
+    from services.kit.settings import Settings
+    from services.payments.gateways import sandbox  # noqa: F401
+
+    auth.Policy.load = functools.cache(auth.Policy.load)
+    auth.Policy.load(Settings().policy)
+
+
 def main() -> None:
     """Forks a process for every line until its input ends."""
     failpoints = Failpoints()
@@ -235,6 +246,7 @@ def main() -> None:
     import services.__main__ as root
 
     root.find_services([])
+    _warm_up()
     plainly = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.processors.add_log_level, plainly], logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     gc.collect()

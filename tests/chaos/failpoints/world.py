@@ -9,9 +9,8 @@ from pathlib import Path
 import psycopg
 
 from services.__main__ import migrate_all
-from tests.chaos.failpoints.lane import Lane
+from tests.chaos.failpoints.lane import Lane, OpenServers
 from tests.conftest import TestPostgres
-from tests.invariants import Servers
 from tests.sandbox import Door, running_sandbox
 from tests.shop import settings_for
 from tests.shop_fixtures import MIGRATED
@@ -30,7 +29,7 @@ async def opened(name: str, folder: Path, sockets: Path, postgres: TestPostgres,
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         for service in MIGRATED:
             connection.execute(f"CREATE DATABASE {name}_{service}")  # type: ignore[arg-type]
-    servers = Servers(postgres.url(f"{name}_{{service}}"), postgres.url(f"{name}_events"), folder / "sandbox" / "books.sqlite")
+    servers = OpenServers(postgres.url(f"{name}_{{service}}"), postgres.url(f"{name}_events"), folder / "sandbox" / "books.sqlite")
     door = Door()
     with running_sandbox(folder, secrets, door.url) as (server, sandbox):
         settings = settings_for(secrets, sockets, servers, redis_url, mongo_url, name)
@@ -40,4 +39,5 @@ async def opened(name: str, folder: Path, sockets: Path, postgres: TestPostgres,
         await lane.open()
         yield lane
         await lane.close()
+        await servers.close()
     door.close()
