@@ -10,6 +10,7 @@ from contextlib import suppress
 from grpc.aio import AioRpcError
 
 from tests.chaos.failpoints.cases import Case
+from tests.chaos.failpoints.kinds import Kind
 from tests.chaos.failpoints.lane import Lane
 from tests.chaos.failpoints.stories import STORIES, UNITS, Errand, prepared
 from tests.chaos.steps import expire_claims, let_time_pass
@@ -24,6 +25,7 @@ _BIRTH_SECONDS = 3.0
 _REACH_SECONDS = 6.0
 _FOLLOW_SECONDS = 2.0
 _END_SECONDS = 15.0
+_HANG_UP_SECONDS = 3.0
 _CASE_SECONDS = 60.0
 
 
@@ -83,8 +85,11 @@ class Campaign:
 
 async def _passed_by(lane: Lane, story: str) -> None:
     """Has the lane note what is passed in a story."""
-    errand, _ = await _errands(lane, story)
+    errand, other = await _errands(lane, story)
     if story == BIRTH:
+        # A new process finds what has been done, and what is still to be done.
+        await STORIES[_FIRST](lane, other)
+        assert await lane.violations() == []
         await STORIES[_FIRST](lane, errand)
         await lane.restart(record=True)
         await asyncio.sleep(_BIRTH_SECONDS)
@@ -141,7 +146,8 @@ async def _fail(lane: Lane, case: Case, stories: Sequence[str]) -> tuple[str, li
         try:
             if await _comes_there(lane, tasks):
                 if await lane.survives(case.kind):
-                    await asyncio.wait(tasks, timeout=_END_SECONDS)
+                    # A caller whose call is cancelled has hung up; these don't know it.
+                    await asyncio.wait(tasks, timeout=_HANG_UP_SECONDS if case.kind is Kind.CANCELLED else _END_SECONDS)
                     await lane.tell()
                 return story, errands
         finally:

@@ -121,7 +121,7 @@ class Lane(Shop):
 
     async def survives(self, kind: Kind) -> bool:
         """Whether the process goes on after what has happened to it; if not, waits for its end."""
-        if kind in _CRASHES or self._said["stopping"].is_set():
+        if kind in _CRASHES or self._said["stopping"].is_set() or self._said["gone"].is_set():
             await self._until("gone")
             self.is_up = False
         return self.is_up

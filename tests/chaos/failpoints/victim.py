@@ -214,10 +214,12 @@ async def _run(failpoints: Failpoints, document: dict[str, Any]) -> None:
     loop.add_reader(0, _hear, failpoints)
     failpoints.obey(document)
     runtime = Runtime(find_services([]), Settings(**document["settings"]))
-    await runtime.start()
-    say("serving")
-    await stop.wait()
-    await runtime.stop()
+    try:
+        await runtime.start()
+        say("serving")
+        await stop.wait()
+    finally:
+        await runtime.stop()
 
 
 def _hear(failpoints: Failpoints) -> None:
