@@ -16,8 +16,9 @@ SERVICES = Path(__file__).parents[3] / "services"
 
 ORDER_PATH = (
     *("checkout/*.py", "orders/*.py", "payments/*.py", "payments/gateways/*.py", "inventory/*.py", "cart/*.py", "ranking/*.py"),
-    *("kit/database.py", "kit/batching.py", "kit/relay.py", "kit/inbox.py", "kit/timers.py", "kit/leader.py"),
+    *("kit/database.py", "kit/batching.py", "kit/relay.py", "kit/inbox.py", "kit/idempotency.py", "kit/timers.py", "kit/leader.py"),
     *("kit/events/consumer.py", "kit/events/attempt.py", "kit/events/progress.py", "kit/events/log.py", "kit/events/postgres_bus.py"),
+    *("kit/events/membership.py", "kit/events/leases.py", "kit/events/broadcast.py", "kit/events/retention.py"),
 )
 """Where an order passes."""
 
