@@ -94,8 +94,8 @@ async def _passed_by(lane: Lane, story: str) -> None:
         await lane.restart(record=True)
         await asyncio.sleep(_BIRTH_SECONDS)
     else:
-        await lane.forget_scripts()
         await lane.tell(record=True)
+        await lane.forget_scripts()
         await STORIES[story](lane, errand)
         assert await lane.violations() == [], story
 
@@ -124,8 +124,10 @@ async def _fail_at_birth(lane: Lane, case: Case, story: str) -> list[Errand]:
     before, errands = await _errands(lane, story), await _errands(lane, story)
     await STORIES[story](lane, before[0])
     await lane.restart(name=case.failpoint, kind=case.kind)
-    assert await lane.reached(_REACH_SECONDS), f"{case} was not reached"
-    if await lane.survives(case.kind):
+    if not await lane.reached(_REACH_SECONDS):
+        # Its predecessor has left it nothing to do.
+        assert await _happens(lane, case, story, errands), f"{case} was not reached"
+    elif await lane.survives(case.kind):
         await lane.tell()
     else:
         await lane.start()
@@ -140,23 +142,30 @@ async def _fail(lane: Lane, case: Case, stories: Sequence[str]) -> tuple[str, li
             # Some of what a process does it does only once, and some belonged to what went before.
             await lane.restart()
         errands = await _errands(lane, story)
-        await lane.forget_scripts()
         await lane.tell(name=case.failpoint, kind=case.kind)
-        tasks = [asyncio.create_task(_cut_off(STORIES[story](lane, errand))) for errand in errands]
-        try:
-            if await _comes_there(lane, tasks):
-                if await lane.survives(case.kind):
-                    # A caller whose call is cancelled has hung up; these don't know it.
-                    await asyncio.wait(tasks, timeout=_HANG_UP_SECONDS if case.kind is Kind.CANCELLED else _END_SECONDS)
-                    await lane.tell()
-                return story, errands
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            if not lane.is_up:
-                await lane.start()
+        await lane.forget_scripts()
+        if await _happens(lane, case, story, errands):
+            return story, errands
     raise AssertionError(f"{case} was not reached, whatever a customer did")
+
+
+async def _happens(lane: Lane, case: Case, story: str, errands: Sequence[Errand]) -> bool:
+    """Has customers come to a process that fails; whether it does."""
+    tasks = [asyncio.create_task(_cut_off(STORIES[story](lane, errand))) for errand in errands]
+    try:
+        if not await _comes_there(lane, tasks):
+            return False
+        if await lane.survives(case.kind):
+            # A caller whose call is cancelled has hung up; these don't know it.
+            await asyncio.wait(tasks, timeout=_HANG_UP_SECONDS if case.kind is Kind.CANCELLED else _END_SECONDS)
+            await lane.tell()
+        return True
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        if not lane.is_up:
+            await lane.start()
 
 
 async def _comes_there(lane: Lane, tasks: Sequence[asyncio.Task[None]]) -> bool:

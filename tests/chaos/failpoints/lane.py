@@ -65,9 +65,10 @@ class Lane(Shop):
         self._starts = 0
 
     async def open(self) -> None:
+        settings = self.settings.model_dump_json(exclude_defaults=True)
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.chaos.failpoints.victim"), cwd=ROOT, stdin=_PIPE, stdout=_PIPE, stderr=log
+                *(sys.executable, "-m", "tests.chaos.failpoints.victim", settings), cwd=ROOT, stdin=_PIPE, stdout=_PIPE, stderr=log
             )
         self._listening = asyncio.create_task(self._listen(self._process))
         await self._until("ready")
@@ -91,8 +92,7 @@ class Lane(Shop):
         await self.execute("events", "UPDATE members SET expires_at = now() - interval '1 second'")
         self._starts += 1
         listen = f"{self.settings.listen.removesuffix('.sock')}-{self._starts}.sock"
-        document = {**self.settings.model_dump(mode="json", exclude_defaults=True), "listen": listen}
-        await self._say({"settings": document, **orders}, "serving", also="gone" if orders else "")
+        await self._say({"listen": listen, **orders}, "serving", also="gone" if orders else "")
         self.is_up = True
         self._channel = socket_channel(listen)
         self._door.hear = webhooks_to(self)
@@ -104,7 +104,7 @@ class Lane(Shop):
         await self.start(**orders)
 
     async def forget_scripts(self) -> None:
-        """Has Redis be as after a restart, to whoever runs a script: the lanes share one, and whichever came first would teach it."""
+        """Has Redis be as after a restart, to whoever runs a script."""
         async with Redis.from_url(self.settings.redis_url) as client:
             await client.script_flush()
 
