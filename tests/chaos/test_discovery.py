@@ -54,6 +54,7 @@ def test_an_await_that_leaves_is_one(body, calls):
         ("await outlive_caller(self._settlement.cancel(1), budget.left())", ["self._settlement.cancel"]),
         ("beside(outlive_caller(self._settlement.cancel(1)))", ["self._settlement.cancel"]),
         ("await _or_none(self._users.Get(1))", ["self._users.Get"]),
+        ("await self._stubs._or_none(self._names.of(1))", ["self._stubs._or_none"]),
         ("cancelling = self._settlement.cancel(1); await outlive_caller(cancelling)", ["self._settlement.cancel"]),
         ("asked = self._users.Get(1); await asked", ["self._users.Get"]),
         ("await (self._users.Get(1) if user else self._guests.Get(1))", ["self._users.Get", "self._guests.Get"]),

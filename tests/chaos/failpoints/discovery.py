@@ -47,7 +47,7 @@ class Instrument(ast.NodeTransformer):
         self.names: list[str] = []
         self._place = place
         self._known = set(_defined_in(tree))
-        self._awaits = _AWAITS_FOR_ITS_CALLER | dict(_awaiting_in(tree))
+        self._awaiting = dict(_awaiting_in(tree))
         self._methods: set[str] = set()
         self._awaited_later: set[str] = set()
         self._function = ""
@@ -123,7 +123,11 @@ class Instrument(ast.NodeTransformer):
 
     def _handed_on(self, call: ast.Call) -> slice:
         """Which arguments of a call are awaited by what is called."""
-        return self._awaits.get(_called(call.func), slice(0))
+        match call.func:
+            case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="self"), attr=name) if name in self._awaiting:
+                return self._awaiting[name]
+            case _:
+                return _AWAITS_FOR_ITS_CALLER.get(_called(call.func), slice(0))
 
     def _awaited_names_in(self, function: _Function) -> Iterator[str]:
         """The variables of a function that are awaited, or handed on to be."""
@@ -135,7 +139,7 @@ class Instrument(ast.NodeTransformer):
 
     def _leaves(self, function: ast.expr) -> bool:
         """Whether a call leaves for something that isn't this code's own, or is another room's."""
-        if _called(function) in self._awaits:
+        if _called(function) in _AWAITS_FOR_ITS_CALLER:
             return False
         match function:
             case ast.Name(id=name):

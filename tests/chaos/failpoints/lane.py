@@ -93,7 +93,7 @@ class Lane(Shop):
         self._starts += 1
         listen = f"{self.settings.listen.removesuffix('.sock')}-{self._starts}.sock"
         await self._say({"listen": listen, **orders}, "serving", also="gone" if orders else "")
-        self.is_up = True
+        self.is_up = not self._said["gone"].is_set()
         self._channel = socket_channel(listen)
         self._door.hear = webhooks_to(self)
 
@@ -121,7 +121,7 @@ class Lane(Shop):
 
     async def survives(self, kind: Kind) -> bool:
         """Whether the process goes on after what has happened to it; if not, waits for its end."""
-        if kind in _CRASHES or self._said["stopping"].is_set() or self._said["gone"].is_set():
+        if kind in _CRASHES or self._said["stopping"].is_set() or not self.is_up:
             await self._until("gone")
             self.is_up = False
         return self.is_up
