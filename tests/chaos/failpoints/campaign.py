@@ -116,7 +116,7 @@ async def run(lane: Lane, case: Case, stories: Sequence[str]) -> None:
     await _recover(lane, story, errands)
     violations = set(await lane.violations())
     new, lane.known = violations - lane.known, lane.known | violations
-    assert new == set(), f"{case} while a customer {story}"
+    assert new == set(), f"{case} while a customer {story}: {sorted(new)}"
 
 
 async def _fail_at_birth(lane: Lane, case: Case, story: str) -> list[Errand]:
@@ -192,12 +192,16 @@ async def _recover(lane: Lane, story: str, errands: Sequence[Errand]) -> None:
     await STORIES[story](lane, again)
     await let_time_pass(lane, gone.customer)
     await lane.execute("payments", "UPDATE payments SET due_at = now() WHERE due_at > now()")
-    await eventually(lambda: _overdue(lane), [], _END_SECONDS)
+    await eventually(lambda: _under_way(lane), [], _END_SECONDS)
 
 
-async def _overdue(shop: Shop) -> list[tuple[str, ...]]:
-    found = await shop.execute("orders", "SELECT order_id::text, state FROM orders WHERE due_at <= now()")
-    return found + await shop.execute("payments", "SELECT order_id::text, state FROM payments WHERE due_at <= now()")
+async def _under_way(shop: Shop) -> list[tuple[str, ...]]:
+    """What is overdue, or has been begun: nobody may be at work while it is judged."""
+    found: list[tuple[str, ...]] = []
+    for service, begun in (("orders", "'CANCELLING', 'PAYMENT_FAILED'"), ("payments", "'AUTHORIZED', 'REFUNDING'")):
+        look = f"SELECT order_id::text, state FROM {service} WHERE due_at <= now() OR state IN ({begun})"
+        found += await shop.execute(service, look)
+    return found
 
 
 async def _errands(lane: Lane, story: str) -> list[Errand]:
