@@ -46,6 +46,11 @@ class Servers:
     def database(self, service: str) -> str:
         return self.databases.replace("{service}", service)
 
+    async def rows(self, url: str, statement: str, *values: Any) -> list[Any]:
+        """What a statement answers, if anything."""
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            return await asked(connection, statement, *values)
+
 
 async def violations(servers: Servers) -> list[str]:
     """Sentences that say what is wrong; empty when all is well."""
@@ -64,7 +69,7 @@ async def behind(servers: Servers, seconds: float = _SETTLE_SECONDS) -> list[str
     for _ in range(2):
         outboxes = {service: await _newest(servers, service) for service in _PUBLISHERS}
         found += await _until_empty(lambda outboxes=outboxes: _unpublished(servers, outboxes), deadline)
-        heads = dict(await _rows(servers.events, "SELECT id, head FROM partitions"))
+        heads = dict(await servers.rows(servers.events, "SELECT id, head FROM partitions"))
         found += await _until_empty(lambda heads=heads: _unread(servers, heads), deadline)
     return found
 
@@ -81,12 +86,12 @@ async def _undelivered(servers: Servers, upto: int) -> list[str]:
 
 
 async def _newest(servers: Servers, service: str) -> int:
-    return (await _rows(servers.database(service), "SELECT coalesce(max(id), 0) FROM outbox"))[0][0]
+    return (await servers.rows(servers.database(service), "SELECT coalesce(max(id), 0) FROM outbox"))[0][0]
 
 
 async def _unpublished(servers: Servers, upto: Mapping[str, int]) -> list[str]:
     left = {
-        service: (await _rows(servers.database(service), f"SELECT count(*) FROM outbox WHERE id <= {last}"))[0][0]
+        service: (await servers.rows(servers.database(service), f"SELECT count(*) FROM outbox WHERE id <= {last}"))[0][0]
         for service, last in upto.items()
     }
     return [f"{count} events of {service} are not on the bus" for service, count in left.items() if count]
@@ -95,16 +100,16 @@ async def _unpublished(servers: Servers, upto: Mapping[str, int]) -> list[str]:
 async def _unread(servers: Servers, heads: Mapping[int, int]) -> list[str]:
     left = Counter[tuple[str, str]]()
     leases = "SELECT group_name, topic, partition_id, position FROM leases JOIN partitions ON id = partition_id"
-    for group, topic, partition, position in await _rows(servers.events, leases):
+    for group, topic, partition, position in await servers.rows(servers.events, leases):
         left[group, topic] += max(0, heads.get(partition, 0) - position)
     failures = "SELECT group_name, topic FROM failures JOIN partitions ON partitions.id = partition_id WHERE due_at IS NOT NULL"
-    left.update((group, topic) for group, topic in await _rows(servers.events, failures))
+    left.update((group, topic) for group, topic in await servers.rows(servers.events, failures))
     return [f"{group} has yet to work off {count} events of {topic}" for (group, topic), count in left.items() if count]
 
 
 async def _stock(servers: Servers) -> list[str]:
     """on_hand = available + held (live, or due and not yet folded), none negative; the ledger sums to on_hand."""
-    broken = await _rows(
+    broken = await servers.rows(
         servers.database("inventory"),
         """SELECT b.sku, b.warehouse_id, b.on_hand, b.reserved, coalesce(l.units, 0), coalesce(h.quantity, 0)
            FROM balances b
@@ -124,7 +129,7 @@ async def _orders_and_stock(servers: Servers) -> list[str]:
     """An order is confirmed exactly when its stock is out, for exactly its lines."""
     reservations = {
         order_id: (state, _by_sku((sku, quantity) for sku, _, quantity in allocations))
-        for order_id, state, allocations in await _rows(
+        for order_id, state, allocations in await servers.rows(
             servers.database("inventory"), "SELECT order_id::text, state, allocations FROM reservations"
         )
     }
@@ -177,11 +182,11 @@ async def _money(servers: Servers) -> list[str]:
 
 async def _deadlines(servers: Servers) -> list[str]:
     """Every order and payment is final, waits for nobody, or has a time by which somebody moves it on."""
-    stuck = await _rows(
+    stuck = await servers.rows(
         servers.database("orders"),
         "SELECT 'order ' || order_id, state FROM orders WHERE state NOT IN ('CONFIRMED', 'CANCELLED') AND due_at IS NULL",
     )
-    stuck += await _rows(
+    stuck += await servers.rows(
         servers.database("payments"),
         """SELECT 'payment of order ' || order_id, state FROM payments
            WHERE state IN ('PENDING', 'AUTHORIZED', 'REFUNDING') AND gateway <> '' AND due_at IS NULL""",
@@ -193,7 +198,7 @@ async def _events_of_orders(servers: Servers) -> list[str]:
     """Every change of an order that anybody could see has its event, once, in order."""
     told: dict[str, list[str]] = {}
     log = """SELECT subject, type FROM log JOIN partitions p ON p.id = partition_id WHERE p.topic = 'orders' ORDER BY p.id, position"""
-    for order_id, kind in await _rows(servers.events, log):
+    for order_id, kind in await servers.rows(servers.events, log):
         told.setdefault(order_id, []).append(kind.rpartition(".")[2])
     events = {
         "PAYMENT_PENDING": "OrderCreated",
@@ -203,7 +208,9 @@ async def _events_of_orders(servers: Servers) -> list[str]:
         "CANCELLED": "OrderCancelled",
     }
     found: list[str] = []
-    for order_id, timeline in await _rows(servers.database("orders"), "SELECT order_id::text, timeline FROM orders WHERE is_submitted"):
+    for order_id, timeline in await servers.rows(
+        servers.database("orders"), "SELECT order_id::text, timeline FROM orders WHERE is_submitted"
+    ):
         wanted = [events[entry["state"]] for entry in timeline if entry["state"] in events]
         if wanted != (heard := list(dict.fromkeys(told.get(order_id, [])))):
             found.append(f"order {order_id} went through {wanted} but {heard} was told")
@@ -212,7 +219,7 @@ async def _events_of_orders(servers: Servers) -> list[str]:
 
 async def _rankings(servers: Servers) -> list[str]:
     """The lines that rankings count are the orders' lines, each once, with the sign that its order's state says."""
-    counted = await _rows(
+    counted = await servers.rows(
         servers.database("ranking"),
         """SELECT order_id::text, line_number, sum(sign), max(product_id), max(quantity), max(net_amount)
            FROM lines JOIN generation ON generation = live GROUP BY 1, 2""",
@@ -233,12 +240,12 @@ async def _rankings(servers: Servers) -> list[str]:
 
 async def _payments(servers: Servers) -> dict[str, tuple[str, str, int]]:
     """State and amount by order."""
-    rows = await _rows(servers.database("payments"), "SELECT order_id::text, state, currency, minor_units FROM payments")
+    rows = await servers.rows(servers.database("payments"), "SELECT order_id::text, state, currency, minor_units FROM payments")
     return {order_id: (state, currency, minor_units) for order_id, state, currency, minor_units in rows}
 
 
 async def _orders(servers: Servers) -> list[TupleRow]:
-    return await _rows(
+    return await servers.rows(
         servers.database("orders"),
         "SELECT order_id::text, state, content FROM orders LEFT JOIN order_contents USING (user_bucket, order_id)",
     )
@@ -259,9 +266,10 @@ def _books(servers: Servers, statement: str) -> list[Any]:
         return books.execute(statement).fetchall()
 
 
-async def _rows(url: str, statement: str) -> list[Any]:
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        return await (await connection.execute(statement)).fetchall()  # type: ignore[arg-type]
+async def asked(connection: psycopg.AsyncConnection[TupleRow], statement: str, *values: Any) -> list[Any]:
+    """What a statement answers on a connection, if anything."""
+    cursor = await connection.execute(statement, values)  # type: ignore[arg-type]
+    return await cursor.fetchall() if cursor.description else []
 
 
 CHECKS: Mapping[str, Callable[[Servers], Awaitable[list[str]]]] = {

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import psycopg
 from google.api import httpbody_pb2
 from grpc import StatusCode
 from grpc.aio import AioRpcError, Channel
@@ -192,9 +191,7 @@ class Shop:
 
     async def execute(self, service: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Runs SQL in a service's database, for what only a test does (setting clocks, looking behind the counter)."""
-        async with await psycopg.AsyncConnection.connect(self.servers.database(service), autocommit=True) as connection:
-            cursor = await connection.execute(statement, values)  # type: ignore[arg-type]
-            return await cursor.fetchall() if cursor.description else []
+        return await self.servers.rows(self.servers.database(service), statement, *values)
 
 
 def order_of(customer: Customer, *lines: tuple[str, int], key: str = "", **fields: Any) -> checkout_service_pb2.PlaceOrderRequest:

@@ -24,7 +24,7 @@ from tests.chaos.failpoints.cases import ELSEWHERE, Case, chosen, reason_of
 from tests.chaos.failpoints.world import opened
 from tests.conftest import TestPostgres
 
-LANES = ("one", "two", "three")
+LANES = ("one", "two", "three", "four", "five")
 """Most of a case is waiting."""
 
 # The first test waits until all customers have passed all failpoints once.

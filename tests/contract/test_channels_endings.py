@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from services.kit.rpc import calls
+from services.kit.rpc.status import reason_of
 from tests.contract.echo import Served, failure, pb
 
 GRPC_TOLERANCE = 1.04
@@ -196,6 +197,18 @@ async def test_work_that_outlives_its_caller_goes_on(echo: Served):
 
     assert finished[0] is not None
     assert 20 < finished[0] <= 30
+
+
+async def test_a_caller_hears_at_once_that_work_was_cut_short(echo: Served):
+    async def place(request: Any, context: Any) -> Any:
+        work = asyncio.create_task(asyncio.Event().wait())
+        asyncio.get_running_loop().call_soon(work.cancel)
+        return await calls.outlive_caller(work, timedelta(seconds=30))
+
+    echo.service.echo = place
+    error = await failure(echo.stub().Echo(pb.EchoRequest(), timeout=5))
+
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
 
 
 async def test_time_remaining_counts_down(echo: Served):

@@ -136,8 +136,9 @@ class Membership:
                     await connection.execute(f"LISTEN {PUBLISHED}".encode())
                     await connection.execute(f"LISTEN {GROUPS}".encode())
                     await self._beat_on(connection)
-            except psycopg.Error as error:
-                _log.warning("the event bus's heartbeat failed", error=str(error))
+            except Exception as error:
+                # Whatever it is: a process without a heartbeat would serve on, and consume nothing any more.
+                _log.warning("the event bus's heartbeat failed", error=str(error), exc_info=not isinstance(error, psycopg.Error))
                 await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _beat_on(self, connection: Connection) -> None:

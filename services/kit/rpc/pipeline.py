@@ -17,6 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from services.kit.auth import EDGE, Policy
+from services.kit.errors import Unavailable
 from services.kit.rpc.admission import Cap, OpenStreams
 from services.kit.rpc.calls import CALLER, TRACEPARENT, enter, within
 from services.kit.rpc.identity import IsRevoked, fold_idempotency_key, identified
@@ -86,9 +87,12 @@ class Method:
             except grpc.aio.AbortError:
                 finish(span, _name_of(context.code()))
                 raise
-            except (asyncio.CancelledError, grpc.aio.InternalError):  # The latter: a write to a caller who has gone.
-                finish(span, "CANCELLED")
-                raise
+            except (asyncio.CancelledError, grpc.aio.InternalError) as error:  # The latter: a write to a caller who has gone.
+                if not _was_cut_short(error):
+                    finish(span, "CANCELLED")
+                    raise
+                status = to_status(Unavailable("The work was cut short."), self._path)
+                finish(span, CODES[status.code].name, reason_in(status))
             except Exception as error:
                 status = to_status(error, self._path)
                 finish(span, CODES[status.code].name, reason_in(status))
@@ -161,6 +165,12 @@ def _reader(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any
             return UNREADABLE
 
     return read if deserialize else None
+
+
+def _was_cut_short(error: Exception | asyncio.CancelledError) -> bool:
+    """Whether what a handler waited for was cancelled, and not the handler: then gRPC leaves the caller without a word."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
 
 
 def _name_of(code: grpc.StatusCode | None) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from grpc.aio import AioRpcError
 
 from tests.chaos.failpoints.cases import Case
+from tests.chaos.failpoints.kinds import Kind
 from tests.chaos.failpoints.lane import Lane
 from tests.chaos.failpoints.stories import STORIES, UNITS, Errand, prepared
 from tests.chaos.steps import expire_claims, let_time_pass
@@ -18,11 +19,13 @@ from tests.shop import Shop, eventually
 BIRTH = "is born"
 """The story of what a process passes before anybody comes to it."""
 
+_FIRST = next(iter(STORIES))
 _ATTEMPTS = 4
 _BIRTH_SECONDS = 3.0
 _REACH_SECONDS = 6.0
 _FOLLOW_SECONDS = 2.0
 _END_SECONDS = 15.0
+_HANG_UP_SECONDS = 3.0
 _CASE_SECONDS = 60.0
 
 
@@ -43,8 +46,13 @@ class Campaign:
 
     async def begin(self) -> None:
         """Finds out which stories pass each failpoint, and begins."""
-        first, *others = self._lanes
-        self.passed, *_ = await asyncio.gather(passed_in(first), *(lane.start() for lane in others))
+        order = [BIRTH, *STORIES]
+        stories = iter(order)
+        async with asyncio.TaskGroup() as group:
+            for lane in self._lanes:
+                group.create_task(self._look(lane, stories))
+        for found in self.passed.values():
+            found.sort(key=order.index)
         self._work = [asyncio.create_task(self._go_through(lane)) for lane in self._lanes]
 
     async def end(self) -> None:
@@ -55,6 +63,13 @@ class Campaign:
     async def outcome(self, case: Case) -> None:
         """Waits for a case; raises what was wrong."""
         await self._outcomes[case]
+
+    async def _look(self, lane: Lane, stories: Iterator[str]) -> None:
+        await lane.start()
+        for story in stories:
+            await _passed_by(lane, story)
+            for name in lane.passed:
+                self.passed.setdefault(name, []).append(story)
 
     async def _go_through(self, lane: Lane) -> None:
         for case in self._left:
@@ -68,25 +83,21 @@ class Campaign:
                 await lane.restart()
 
 
-async def passed_in(lane: Lane) -> dict[str, list[str]]:
-    """The stories that pass each failpoint."""
-    found: dict[str, list[str]] = {}
-    await lane.start()
-    for story in STORIES:
-        errand, _ = await _errands(lane, story)
-        await lane.forget_scripts()
+async def _passed_by(lane: Lane, story: str) -> None:
+    """Has the lane note what is passed in a story."""
+    errand, other = await _errands(lane, story)
+    if story == BIRTH:
+        # A new process finds what has been done, and what is still to be done.
+        await STORIES[_FIRST](lane, other)
+        assert await lane.violations() == []
+        await STORIES[_FIRST](lane, errand)
+        await lane.restart(record=True)
+        await asyncio.sleep(_BIRTH_SECONDS)
+    else:
         await lane.tell(record=True)
+        await lane.forget_scripts()
         await STORIES[story](lane, errand)
         assert await lane.violations() == [], story
-        for name in lane.passed:
-            found.setdefault(name, []).append(story)
-    errand, _ = await _errands(lane, next(iter(STORIES)))
-    await STORIES[next(iter(STORIES))](lane, errand)
-    await lane.restart(record=True)
-    await asyncio.sleep(_BIRTH_SECONDS)
-    for name in lane.passed:
-        found.setdefault(name, []).append(BIRTH)
-    return found
 
 
 async def run(lane: Lane, case: Case, stories: Sequence[str]) -> None:
@@ -98,14 +109,14 @@ async def run(lane: Lane, case: Case, stories: Sequence[str]) -> None:
     assert stories, f"no story passes {case.failpoint}"
     if BIRTH in stories and len(stories) <= len(STORIES) / 2:
         # Done now and then, and first of all.
-        story = next(iter(STORIES))
+        story = _FIRST
         errands = await _fail_at_birth(lane, case, story)
     else:
         story, errands = await _fail(lane, case, [story for story in stories if story != BIRTH])
     await _recover(lane, story, errands)
     violations = set(await lane.violations())
     new, lane.known = violations - lane.known, lane.known | violations
-    assert new == set(), f"{case} while a customer {story}"
+    assert new == set(), f"{case} while a customer {story}: {sorted(new)}"
 
 
 async def _fail_at_birth(lane: Lane, case: Case, story: str) -> list[Errand]:
@@ -113,8 +124,10 @@ async def _fail_at_birth(lane: Lane, case: Case, story: str) -> list[Errand]:
     before, errands = await _errands(lane, story), await _errands(lane, story)
     await STORIES[story](lane, before[0])
     await lane.restart(name=case.failpoint, kind=case.kind)
-    assert await lane.reached(_REACH_SECONDS), f"{case} was not reached"
-    if await lane.survives(case.kind):
+    if not await lane.reached(_REACH_SECONDS):
+        # Its predecessor has left it nothing to do.
+        assert await _happens(lane, case, story, errands), f"{case} was not reached"
+    elif await lane.survives(case.kind):
         await lane.tell()
     else:
         await lane.start()
@@ -129,22 +142,30 @@ async def _fail(lane: Lane, case: Case, stories: Sequence[str]) -> tuple[str, li
             # Some of what a process does it does only once, and some belonged to what went before.
             await lane.restart()
         errands = await _errands(lane, story)
-        await lane.forget_scripts()
         await lane.tell(name=case.failpoint, kind=case.kind)
-        tasks = [asyncio.create_task(_cut_off(STORIES[story](lane, errand))) for errand in errands]
-        try:
-            if await _comes_there(lane, tasks):
-                if await lane.survives(case.kind):
-                    await asyncio.wait(tasks, timeout=_END_SECONDS)
-                    await lane.tell()
-                return story, errands
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            if not lane.is_up:
-                await lane.start()
+        await lane.forget_scripts()
+        if await _happens(lane, case, story, errands):
+            return story, errands
     raise AssertionError(f"{case} was not reached, whatever a customer did")
+
+
+async def _happens(lane: Lane, case: Case, story: str, errands: Sequence[Errand]) -> bool:
+    """Has customers come to a process that fails; whether it does."""
+    tasks = [asyncio.create_task(_cut_off(STORIES[story](lane, errand))) for errand in errands]
+    try:
+        if not await _comes_there(lane, tasks):
+            return False
+        if await lane.survives(case.kind):
+            # A caller whose call is cancelled has hung up; these don't know it.
+            await asyncio.wait(tasks, timeout=_HANG_UP_SECONDS if case.kind is Kind.CANCELLED else _END_SECONDS)
+            await lane.tell()
+        return True
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        if not lane.is_up:
+            await lane.start()
 
 
 async def _comes_there(lane: Lane, tasks: Sequence[asyncio.Task[None]]) -> bool:
@@ -171,18 +192,22 @@ async def _recover(lane: Lane, story: str, errands: Sequence[Errand]) -> None:
     await STORIES[story](lane, again)
     await let_time_pass(lane, gone.customer)
     await lane.execute("payments", "UPDATE payments SET due_at = now() WHERE due_at > now()")
-    await eventually(lambda: _overdue(lane), [], _END_SECONDS)
+    await eventually(lambda: _under_way(lane), [], _END_SECONDS)
 
 
-async def _overdue(shop: Shop) -> list[tuple[str, ...]]:
-    found = await shop.execute("orders", "SELECT order_id::text, state FROM orders WHERE due_at <= now()")
-    return found + await shop.execute("payments", "SELECT order_id::text, state FROM payments WHERE due_at <= now()")
+async def _under_way(shop: Shop) -> list[tuple[str, ...]]:
+    """What is overdue, or has been begun: nobody may be at work while it is judged."""
+    found: list[tuple[str, ...]] = []
+    for service, begun in (("orders", "'CANCELLING', 'PAYMENT_FAILED'"), ("payments", "'AUTHORIZED', 'REFUNDING'")):
+        look = f"SELECT order_id::text, state FROM {service} WHERE due_at <= now() OR state IN ({begun})"
+        found += await shop.execute(service, look)
+    return found
 
 
 async def _errands(lane: Lane, story: str) -> list[Errand]:
     """Of two customers, who want the same."""
     sku = await lane.stocked(UNITS.get(story, 10))
-    return [await prepared(lane, sku, units=UNITS.get(story, 2)) for _ in range(2)]
+    return await asyncio.gather(*(prepared(lane, sku, units=UNITS.get(story, 2)) for _ in range(2)))
 
 
 def _one_of(stories: Sequence[str], case: Case, attempt: int) -> str:

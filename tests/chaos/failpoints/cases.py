@@ -23,7 +23,9 @@ _RANKED = "it is for who reads, checks or rebuilds rankings"
 _SECOND = "it is passed only after another failure: the cases of that one pass it"
 _RACE = "it is passed only by the loser of a race"
 _STOPPING = "it is passed only when a process stops or a connection breaks"
+_JOINED = "it is passed only when another process joins: here one follows the other"
 _HOUR = "an hour has to pass"
+_DAY = "a day has to pass"
 _WHOLE = "it lasts as long as the process"
 
 ELSEWHERE = {
@@ -65,9 +67,12 @@ ELSEWHERE = {
     "ranking/boards.py:top": _RANKED,
     "ranking/boards.py:rank": _RANKED,
     "ranking/boards.py:read": _RANKED,
+    "ranking/boards.py:fill:2": _RACE,
     "ranking/boards.py:leave": _HOUR,
     "ranking/boards.py:subtract": _HOUR,
+    "ranking/boards.py:keep_only": _RANKED,
     "ranking/details.py": _RANKED,
+    "ranking/fresh.py": _RANKED,
     "ranking/projection.py:_catch_up": _SECOND,
     "ranking/projection.py:_leave": _HOUR,
     "ranking/rankings.py": _RANKED,
@@ -85,21 +90,31 @@ ELSEWHERE = {
     "ranking/store_versions.py:drop_others": _RANKED,
     "ranking/store_versions.py:_partitions": _RANKED,
     "ranking/store_versions.py:_drop": _RANKED,
-    "kit/database.py:open": "it readies this process's own pool, and speaks to nobody",
     "kit/database.py:close": _STOPPING,
     "kit/database.py:transaction:2": _SECOND,
     "kit/database.py:run:2": _RACE,
     "kit/database.py:_alive": _STOPPING,
     "kit/database.py:_unless_cancelled:2": _RACE,
     "kit/batching.py:_work_through_outage:2": _SECOND,
-    "kit/inbox.py:_add": "a day has to pass",
-    "kit/inbox.py:keep_days:3": "a day has to pass",
-    "kit/inbox.py:keep_days:4": "a day has to pass",
+    "kit/idempotency.py:answered": _CART,
+    "kit/idempotency.py:answer": _CART,
+    "kit/inbox.py:_add": _DAY,
+    "kit/inbox.py:keep_days:3": _DAY,
+    "kit/inbox.py:keep_days:4": _DAY,
     "kit/leader.py:fence": _RACE,
     "kit/leader.py:_lead_once:2": _STOPPING,
     "kit/events/consumer.py:run:2": _STOPPING,
     "kit/events/consumer.py:_work_retries": _SECOND,
     "kit/events/progress.py:settle": _SECOND,
+    "kit/events/membership.py:leave": _STOPPING,
+    "kit/events/membership.py:close": _STOPPING,
+    "kit/events/membership.py:_follow_up": _JOINED,
+    "kit/events/leases.py:release": _JOINED,
+    "kit/events/leases.py:leave": _STOPPING,
+    "kit/events/leases.py:retire": _STOPPING,
+    "kit/events/retention.py:_make_days": _DAY,
+    "kit/events/retention.py:_drop_days:2": _DAY,
+    "kit/events/retention.py:_drop_days:3": _DAY,
     "kit/events/postgres_bus.py:close": _STOPPING,
     "kit/events/postgres_bus.py:consume": _WHOLE,
     "kit/events/postgres_bus.py:dead_letters": _STAFF,

@@ -6,16 +6,18 @@ import asyncio
 import json
 import sys
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.rows import TupleRow
 from redis.asyncio import Redis
 
 from services.kit.rpc.client import socket_channel
 from services.kit.settings import Settings
 from tests.chaos.failpoints.kinds import Kind
-from tests.invariants import Servers
+from tests.invariants import Servers, asked
 from tests.sandbox import Door, SandboxClient
 from tests.shop import Shop, webhooks_to
 from tools import ROOT
@@ -24,6 +26,22 @@ _CRASHES = {Kind.CRASH_BEFORE, Kind.CRASH_AFTER}
 _PIPE = asyncio.subprocess.PIPE
 _START_SECONDS = 30.0
 _WORDS = ("ready", "serving", "armed", "reached", "stopping", "gone")
+
+
+@dataclass(frozen=True)
+class OpenServers(Servers):
+    """Connections are kept: a case looks often."""
+
+    _connections: dict[str, asyncio.Future[psycopg.AsyncConnection[TupleRow]]] = field(default_factory=dict, compare=False)
+
+    async def rows(self, url: str, statement: str, *values: Any) -> list[Any]:
+        if url not in self._connections:
+            self._connections[url] = asyncio.ensure_future(psycopg.AsyncConnection.connect(url, autocommit=True))
+        return await asked(await asyncio.shield(self._connections[url]), statement, *values)
+
+    async def close(self) -> None:
+        for connection in self._connections.values():
+            await (await connection).close()
 
 
 class Lane(Shop):
@@ -45,20 +63,18 @@ class Lane(Shop):
         self._process: asyncio.subprocess.Process | None = None
         self._said: dict[str, asyncio.Event] = {word: asyncio.Event() for word in _WORDS}
         self._starts = 0
-        self._looking: dict[str, psycopg.AsyncConnection[tuple[Any, ...]]] = {}
 
     async def open(self) -> None:
+        settings = self.settings.model_dump_json(exclude_defaults=True)
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.chaos.failpoints.victim"), cwd=ROOT, stdin=_PIPE, stdout=_PIPE, stderr=log
+                *(sys.executable, "-m", "tests.chaos.failpoints.victim", settings), cwd=ROOT, stdin=_PIPE, stdout=_PIPE, stderr=log
             )
         self._listening = asyncio.create_task(self._listen(self._process))
         await self._until("ready")
 
     async def close(self) -> None:
         await self._hang_up()
-        for connection in self._looking.values():
-            await connection.close()
         if self._process and self._process.stdin:
             self._process.stdin.close()
             await self._process.wait()
@@ -73,12 +89,11 @@ class Lane(Shop):
         await self._hang_up()
         self.passed.clear()
         # A dead member's partitions are free after two seconds.
-        await self._on_the_bus("UPDATE members SET expires_at = now() - interval '1 second'")
+        await self.execute("events", "UPDATE members SET expires_at = now() - interval '1 second'")
         self._starts += 1
         listen = f"{self.settings.listen.removesuffix('.sock')}-{self._starts}.sock"
-        document = {**self.settings.model_dump(mode="json", exclude_defaults=True), "listen": listen}
-        await self._say({"settings": document, **orders}, "serving", also="gone" if orders else "")
-        self.is_up = True
+        await self._say({"listen": listen, **orders}, "serving", also="gone" if orders else "")
+        self.is_up = not self._said["gone"].is_set()
         self._channel = socket_channel(listen)
         self._door.hear = webhooks_to(self)
 
@@ -89,7 +104,7 @@ class Lane(Shop):
         await self.start(**orders)
 
     async def forget_scripts(self) -> None:
-        """Has Redis be as after a restart, to whoever runs a script: the lanes share one, and whichever came first would teach it."""
+        """Has Redis be as after a restart, to whoever runs a script."""
         async with Redis.from_url(self.settings.redis_url) as client:
             await client.script_flush()
 
@@ -106,21 +121,10 @@ class Lane(Shop):
 
     async def survives(self, kind: Kind) -> bool:
         """Whether the process goes on after what has happened to it; if not, waits for its end."""
-        if kind in _CRASHES or self._said["stopping"].is_set():
+        if kind in _CRASHES or self._said["stopping"].is_set() or not self.is_up:
             await self._until("gone")
             self.is_up = False
         return self.is_up
-
-    async def execute(self, service: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """As a shop does, on connections that are kept: a case looks often."""
-        if service not in self._looking:
-            self._looking[service] = await psycopg.AsyncConnection.connect(self.servers.database(service), autocommit=True)
-        cursor = await self._looking[service].execute(statement, values)  # type: ignore[arg-type]
-        return await cursor.fetchall() if cursor.description else []
-
-    async def _on_the_bus(self, statement: str) -> None:
-        async with await psycopg.AsyncConnection.connect(self.servers.events, autocommit=True) as connection:
-            await connection.execute(statement)  # type: ignore[arg-type]
 
     async def _hang_up(self) -> None:
         if self._channel:

@@ -156,6 +156,8 @@ async def pays_for_what_is_gone(shop: Shop, errand: Errand) -> None:
             await asyncio.to_thread(shop.sandbox.pay, link)
             await eventually(lambda: payment_of(shop, order_id), "CAPTURED", _SECONDS)
             await shop.cancel(errand.customer, order_id)
+    else:
+        await shop.cancel(errand.customer, await _order_id(shop, errand))
     await _ends(shop, errand, "CANCELLED")
 
 
@@ -177,8 +179,13 @@ async def _link(shop: Shop, errand: Errand, method: payments_pb2.Payment.Method 
 
 
 async def _look_for_link(shop: Shop, errand: Errand) -> None:
-    order_id = await _order_id(shop, errand)
-    await shop.checkout(errand.customer.principal).GetPaymentLink(checkout_service_pb2.GetPaymentLinkRequest(order_id=order_id))
+    """Whoever comes again may come when their time is over."""
+    ask = checkout_service_pb2.GetPaymentLinkRequest(order_id=await _order_id(shop, errand))
+    try:
+        await shop.checkout(errand.customer.principal).GetPaymentLink(ask)
+    except AioRpcError as error:
+        if reason_of(error) != "NOTHING_TO_PAY":
+            raise
 
 
 async def _held(shop: Shop, errand: Errand) -> int:

@@ -1,4 +1,4 @@
-"""Processes of the shop that stop at a failpoint: `python -m tests.chaos.failpoints.victim`.
+"""Processes of the shop that stop at a failpoint: `python -m tests.chaos.failpoints.victim SETTINGS`.
 
 Imports the services once, instrumented, and then forks one process after the other, because what takes seconds is the importing. A crash
 here is SIGKILL, sent by the process to itself at the failpoint: nothing is unwound, and the servers see its connections end.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import builtins
+import functools
 import gc
 import importlib.abc
 import importlib.machinery
@@ -19,17 +20,20 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvloop
 
 from tests.chaos.failpoints.discovery import SERVICES, Instrument, files
 from tests.chaos.failpoints.kinds import HELD_SECONDS, Kind
+
+if TYPE_CHECKING:
+    from services.kit.settings import Settings
 
 _MOST = 65536
 """A command's longest length: a pipe holds as much."""
@@ -80,6 +84,19 @@ class Failpoints:
                         await effect(*arguments, **more)
                 raise _too_late(target)
         raise AssertionError("nobody comes back from death")
+
+    async def iterated(self, name: str, target: str, things: Callable[..., AsyncIterable[Any]], /, *arguments: Any, **more: Any) -> Any:
+        """Stands for what is iterated over; its effect is the first thing that comes, or that nothing does."""
+        asked = aiter(things(*arguments, **more))
+        try:
+            yield await self.awaited(name, target, asked.__anext__)
+            while True:
+                yield await anext(asked)
+        except StopAsyncIteration:
+            pass
+        finally:
+            if isinstance(asked, AsyncGenerator):
+                await asked.aclose()
 
     @asynccontextmanager
     async def _entered(self, name: str, target: str, transaction: AbstractAsyncContextManager[Any]) -> AsyncGenerator[Any]:
@@ -195,20 +212,21 @@ class _Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
-async def _run(failpoints: Failpoints, document: dict[str, Any]) -> None:
+async def _run(failpoints: Failpoints, settings: Settings, orders: dict[str, Any]) -> None:
     from services.__main__ import find_services
     from services.kit.runtime import Runtime
-    from services.kit.settings import Settings
 
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(0, _hear, failpoints)
-    failpoints.obey(document)
-    runtime = Runtime(find_services([]), Settings(**document["settings"]))
-    await runtime.start()
-    say("serving")
-    await stop.wait()
-    await runtime.stop()
+    failpoints.obey(orders)
+    runtime = Runtime(find_services([]), settings.model_copy(update={"listen": orders["listen"]}))
+    try:
+        await runtime.start()
+        say("serving")
+        await stop.wait()
+    finally:
+        await runtime.stop()
 
 
 def _hear(failpoints: Failpoints) -> None:
@@ -219,14 +237,30 @@ def _hear(failpoints: Failpoints) -> None:
     say("armed")
 
 
+def _warm_up(settings: Settings) -> None:
+    """Builds a shop that nobody opens: half of the work of a process's start is done the first time only."""
+    from services.kit.redis import Script
+
+    # Its own scripts: the lanes share a Redis, and one that has just forgotten a script would learn it from another lane.
+    plain = Script.__init__
+    Script.__init__ = lambda self, name, source: plain(self, name, f"{source}\n-- {settings.process}")
+    from services.__main__ import find_services
+    from services.kit.auth import Policy
+    from services.kit.runtime import Runtime
+
+    Policy.load = functools.cache(Policy.load)
+    Runtime(find_services([]), settings)
+
+
 def main() -> None:
     """Forks a process for every line until its input ends."""
     failpoints = Failpoints()
     builtins.__failpoints__ = failpoints  # type: ignore[attr-defined]
     sys.meta_path.insert(0, _Finder())
-    import services.__main__ as root
+    from services.kit.settings import Settings
 
-    root.find_services([])
+    settings = Settings(**json.loads(sys.argv[1]))
+    _warm_up(settings)
     plainly = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.processors.add_log_level, plainly], logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     gc.collect()
@@ -234,7 +268,7 @@ def main() -> None:
     say("ready")
     while line := os.read(0, _MOST):
         if (pid := os.fork()) == 0:
-            uvloop.run(_run(failpoints, json.loads(line)))
+            uvloop.run(_run(failpoints, settings, json.loads(line)))
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         # An event loop makes it otherwise, for all who share it.

@@ -10,7 +10,7 @@ import pytest
 from services.kit.database import Connection, Database
 from services.kit.errors import Unavailable
 from services.kit.events import event_bus
-from services.kit.events.leases import Leases
+from services.kit.events.leases import Leases, Standing
 from services.kit.events.log import partition_of
 from services.kit.events.port import Event, Subscription, Topic
 from services.kit.events.postgres_bus import MIGRATIONS, PostgresBus
@@ -198,6 +198,27 @@ async def test_a_consumer_outlives_its_connections(bus: PostgresBus, url: str):
     await asyncio.wait_for(arrived.wait(), 10)
 
     assert seen[-1] == 2
+    consuming.cancel()
+    await asyncio.wait([consuming])
+
+
+async def test_a_heartbeat_outlives_whatever_happens(bus: PostgresBus, monkeypatch: pytest.MonkeyPatch):
+    async def fail(*_: object) -> list[Standing]:
+        failed.set()
+        raise Unavailable("too late")
+
+    failed, arrived = asyncio.Event(), asyncio.Event()
+
+    async def handle(events: Sequence[Event]) -> None:
+        arrived.set()
+
+    with monkeypatch.context() as once:
+        once.setattr(Leases, "survey", fail)
+        consuming = asyncio.create_task(bus.consume(Subscription("orders", "ranking", handle)))
+        await asyncio.wait_for(failed.wait(), 10)
+    await bus.publish([event()])
+    await asyncio.wait_for(arrived.wait(), 10)
+
     consuming.cancel()
     await asyncio.wait([consuming])
 

@@ -26,7 +26,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from services.kit import migrations, outbox
-from services.kit.connections import Unconfigured
+from services.kit.connections import SharedConnections, Unconfigured
+from services.kit.errors import Unavailable
 from services.kit.events.port import Event, Subscription, Topic
 from services.kit.events.postgres_bus import MIGRATIONS as EVENTS_MIGRATIONS
 from services.kit.rpc.client import ClientChannel, socket_channel
@@ -218,6 +219,21 @@ async def test_a_server_that_does_not_come_is_told_plainly(settings: Settings, f
     with pytest.raises(StartFailed, match="could not be reached in time"):
         async with running([service], absent):
             pass
+
+
+async def test_a_process_that_fails_at_its_start_leaves_nothing_running(settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    async def fail(self: SharedConnections) -> None:
+        await readied(self)
+        raise Unavailable("too late")
+
+    readied = SharedConnections.open
+    monkeypatch.setattr(SharedConnections, "open", fail)
+    unasked = settings.model_copy(update={"database_url": f"postgresql://x@/x?host={folder}"})
+    before = asyncio.all_tasks()
+    with pytest.raises(Unavailable):
+        await Runtime([Service("echo", lambda kit: Parts(servicers=[]), migrations=folder)], unasked).run()
+
+    assert asyncio.all_tasks() == before
 
 
 async def test_background_work_is_cancelled_at_drain(settings: Settings):
