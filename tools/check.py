@@ -6,8 +6,8 @@ import filecmp
 import io
 import subprocess
 import sys
-import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -69,13 +69,12 @@ def _lint_protos() -> str:
 
 def _breaking_protos() -> str:
     """Compares with the protos of the last commit: what clients were built from must go on working."""
-    archive = subprocess.run(["git", "archive", "HEAD", "protos"], cwd=ROOT, capture_output=True, check=False)
+    archive = subprocess.run(["git", "archive", "--format=zip", "HEAD", "protos"], cwd=ROOT, capture_output=True, check=False)
     if archive.returncode:
         return ""  # no history here: nothing was promised yet
     with tempfile.TemporaryDirectory() as folder:
         before, now = Path(folder) / "before.binpb", Path(folder) / "now.binpb"
-        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-            tar.extractall(folder, filter="data")
+        zipfile.ZipFile(io.BytesIO(archive.stdout)).extractall(folder)
         try:
             image(before, Path(folder) / "protos")
             image(now)

@@ -35,6 +35,8 @@ class ShownCart:
     items: tuple[ShownItem, ...]
     subtotal: Money | None
     is_stale: bool
+    degraded: tuple[str, ...]
+    """The services that couldn't be asked."""
 
 
 def shown(cart: Cart, facts: Facts) -> ShownCart:
@@ -43,8 +45,10 @@ def shown(cart: Cart, facts: Facts) -> ShownCart:
     items = tuple(_shown_item(item, currency, facts) for item in cart.items)
     amounts = [item.price * item.item.quantity for item in items if item.price]
     subtotal = _within_range(sum(amounts[1:], amounts[0])) if amounts else None
-    is_incomplete = None in (facts.products, facts.prices, facts.available) or not facts.skus.issuperset(cart.skus)
-    return ShownCart(cart, items, subtotal, is_stale=bool(items) and is_incomplete)
+    told = {"catalog": facts.products, "pricing": facts.prices, "inventory": facts.available}
+    degraded = tuple(service for service, facts_of_it in told.items() if facts_of_it is None and items)
+    has_unasked = not facts.skus.issuperset(cart.skus)
+    return ShownCart(cart, items, subtotal, is_stale=bool(degraded) or has_unasked, degraded=degraded)
 
 
 def _shown_item(item: Item, currency: str, facts: Facts) -> ShownItem:

@@ -36,6 +36,7 @@ def _cart(cart: Cart) -> cart_pb2.Cart:
 
 def _add_totals(message: cart_pb2.Cart, view: ShownCart) -> None:
     message.is_stale = view.is_stale
+    message.degraded.extend(view.degraded)
     if view.subtotal:
         message.subtotal.CopyFrom(_money(view.subtotal))
 

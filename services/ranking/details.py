@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -23,6 +24,16 @@ _SECONDS = 1.0
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What could be learnt of products."""
+
+    details: dict[str, ranking_pb2.ProductDetails]
+    """By product id; products that the catalogue doesn't know, or can't tell of now, are left out."""
+    away: frozenset[str] = frozenset()
+    """The services that couldn't be asked."""
+
+
 class Details:
     """Titles from the catalogue, prices from pricing, stock from inventory."""
 
@@ -31,17 +42,18 @@ class Details:
         self._pricing = pricing
         self._inventory = inventory
 
-    async def of(self, product_ids: Sequence[str]) -> dict[str, ranking_pb2.ProductDetails]:
-        """Details by product id; products that the catalogue doesn't know, or can't tell of now, are left out."""
+    async def of(self, product_ids: Sequence[str]) -> Told:
+        """Titles, prices and stock of products."""
         if not product_ids:
-            return {}
+            return Told({})
         asked = self._catalog.BatchGetProducts(catalog_service_pb2.BatchGetProductsRequest(product_ids=product_ids), timeout=_SECONDS)
         answer = await _or_none(asked)
         if answer is None:
-            return {}
+            return Told({}, frozenset({"catalog"}))
         skus = [product.variants[0].sku for product in answer.products if product.variants]
         prices, stock = await asyncio.gather(self._prices(skus), self._in_stock(skus))
-        return {product.product_id: _details(product, prices, stock) for product in answer.products}
+        away = frozenset(service for service, told in (("pricing", prices), ("inventory", stock)) if told is None)
+        return Told({product.product_id: _details(product, prices or {}, stock or set()) for product in answer.products}, away)
 
     async def category_of(self, product_id: str) -> str:
         """The category of a product; empty when the catalogue doesn't know the product."""
@@ -49,18 +61,18 @@ class Details:
         answer = await self._catalog.BatchGetProducts(ask, timeout=_SECONDS)
         return answer.products[0].category_id if answer.products else ""
 
-    async def _prices(self, skus: Sequence[str]) -> dict[str, pricing_pb2.Price]:
+    async def _prices(self, skus: Sequence[str]) -> dict[str, pricing_pb2.Price] | None:
         answer = await _or_none(self._pricing.BatchGetPrices(pricing_service_pb2.BatchGetPricesRequest(skus=skus), timeout=_SECONDS))
-        return {price.sku: price for price in answer.prices} if answer else {}
+        return {price.sku: price for price in answer.prices} if answer else None
 
-    async def _in_stock(self, skus: Sequence[str]) -> set[str]:
+    async def _in_stock(self, skus: Sequence[str]) -> set[str] | None:
         lines = [inventory_pb2.StockLine(sku=sku, quantity=1) for sku in skus]
         if not lines:
             return set()
         answer = await _or_none(
             self._inventory.BatchCheckStock(inventory_service_pb2.BatchCheckStockRequest(lines=lines), timeout=_SECONDS)
         )
-        return {found.sku for found in answer.availabilities if found.in_stock} if answer else set()
+        return {found.sku for found in answer.availabilities if found.in_stock} if answer else None
 
 
 async def _or_none(call: Awaitable[T]) -> T | None:

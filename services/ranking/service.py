@@ -48,11 +48,9 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         if not category:
             raise ProductNotRanked("The catalogue doesn't know this product's category.", category="", product_id=request.product_id)
         query = self._query(request, category)
-        details, (rank, answer) = await asyncio.gather(
-            self._details.of([request.product_id]), self._rankings.rank(query, request.product_id)
-        )
-        product = _ranked(rank, answer.counts[0], query, details)
-        return pb.GetProductRankResponse(product=product, category=category, source=_source(answer))
+        told, (rank, answer) = await asyncio.gather(self._details.of([request.product_id]), self._rankings.rank(query, request.product_id))
+        product = _ranked(rank, answer.counts[0], query, told.details)
+        return pb.GetProductRankResponse(product=product, category=category, source=_source(answer), degraded=sorted(told.away))
 
     async def WatchTopProducts(
         self, request: pb.WatchTopProductsRequest, context: grpc.aio.ServicerContext
@@ -63,7 +61,7 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
             top = await self._top(query, limit)
             if shown is None or list(top.products) != shown:
                 shown = list(top.products)
-                yield pb.WatchTopProductsResponse(products=top.products, source=top.source, as_of=top.as_of)
+                yield pb.WatchTopProductsResponse(products=top.products, source=top.source, as_of=top.as_of, degraded=top.degraded)
             await asyncio.sleep(_WATCH_EVERY_SECONDS)
 
     async def VerifyRanking(self, request: pb.VerifyRankingRequest, context: grpc.aio.ServicerContext) -> pb.VerifyRankingResponse:
@@ -102,7 +100,7 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         products = [_ranked(rank, count, query, details) for rank, count in enumerate(answer.counts, start=1)]
         read_at = Timestamp()
         read_at.FromDatetime(answer.as_of)
-        return pb.QueryTopProductsResponse(products=products, source=_source(answer), as_of=read_at)
+        return pb.QueryTopProductsResponse(products=products, source=_source(answer), as_of=read_at, degraded=sorted(page.away))
 
 
 def _ranked(rank: int, count: Count, query: Query, details: dict[str, ranking_pb2.ProductDetails]) -> ranking_pb2.RankedProduct:

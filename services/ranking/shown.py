@@ -29,6 +29,8 @@ class Page:
         self._details = details
         self._known = known
         self._asked: dict[str, None] = {}
+        self.away: frozenset[str] = frozenset()
+        """The services that couldn't be asked when details were read for it."""
 
     async def of(self, product_ids: Sequence[str]) -> dict[str, ranking_pb2.ProductDetails]:
         """Details by product id; products that can't be told of are left out."""
@@ -47,7 +49,8 @@ class Page:
 
     async def _read(self, product_ids: Collection[str]) -> None:
         found = await self._details.of(list(product_ids))
-        self._known.update({product_id: found.get(product_id) for product_id in product_ids})
+        self._known.update({product_id: found.details.get(product_id) for product_id in product_ids})
+        self.away |= found.away
 
 
 class Shown:

@@ -244,18 +244,21 @@ def test_without_inventory_stock_is_guessed():
     view = shown(CART, replace(FACTS, available=None))
 
     assert ([item.in_stock for item in view.items], view.is_stale) == ([True, True], True)
+    assert view.degraded == ("inventory",)
 
 
 def test_without_the_catalogue_titles_are_those_seen_last():
     view = shown(CART, replace(FACTS, products=None))
 
     assert ([item.title for item in view.items], view.is_stale) == (["Telly", "Pen"], True)
+    assert view.degraded == ("catalog",)
 
 
 def test_an_item_that_a_rival_added_meanwhile_is_shown_as_remembered():
     view = shown(CART, Facts(frozenset({"tv"}), {"tv": TV}, {"tv": PRICES["tv"]}, {"tv": 3}))
 
     assert (view.items[1].price, view.items[1].in_stock, view.is_stale) == (Money("INR", 20), True, True)
+    assert view.degraded == ()
 
 
 def test_an_item_without_a_price_in_the_carts_currency_shows_none():

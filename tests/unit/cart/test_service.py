@@ -6,8 +6,8 @@ from bazaar.cart.v1 import cart_pb2
 from bazaar.cart.v1 import cart_service_pb2 as pb
 from bazaar.catalog.v1 import catalog_pb2
 from services.kit.ids import uuid7
+from tests.neighbours import World
 from tests.serving import Client, refused, user
-from tests.unit.cart.conftest import World
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ async def test_items_are_added_while_stock_and_price_cannot_be_asked(client: Cli
     cart = await add(client, sku, 50)
 
     assert (cart.items[0].quantity, cart.items[0].in_stock, cart.items[0].HasField("price")) == (50, True, False)
-    assert (cart.HasField("subtotal"), cart.is_stale) == (False, True)
+    assert (cart.HasField("subtotal"), cart.is_stale, cart.degraded) == (False, True, ["pricing", "inventory"])
 
 
 async def test_a_cart_is_shown_with_what_was_seen_last_while_all_neighbours_are_away(client: Client, world: World, sku: str):
@@ -148,6 +148,7 @@ async def test_a_cart_is_shown_with_what_was_seen_last_while_all_neighbours_are_
     world.away.update({"catalog", "inventory", "pricing"})
 
     before.is_stale = True
+    before.degraded.extend(["catalog", "pricing", "inventory"])
     assert await cart_of(client) == before
 
 

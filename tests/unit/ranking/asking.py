@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bazaar.ranking.v1 import ranking_pb2
+from services.ranking.details import Told
 
 
 class Catalogue:
@@ -12,8 +13,10 @@ class Catalogue:
 
     def __init__(self) -> None:
         self.reads: list[list[str]] = []
+        self.away: frozenset[str] = frozenset()
 
-    async def of(self, product_ids: Sequence[str]) -> dict[str, ranking_pb2.ProductDetails]:
+    async def of(self, product_ids: Sequence[str]) -> Told:
         self.reads.append(list(product_ids))
         title = f"read {len(self.reads)}"
-        return {product_id: ranking_pb2.ProductDetails(title=title) for product_id in product_ids if product_id != "unknown"}
+        known = [product_id for product_id in product_ids if product_id != "unknown"]
+        return Told({product_id: ranking_pb2.ProductDetails(title=title) for product_id in known}, self.away)

@@ -92,3 +92,15 @@ async def test_many_products_are_read_in_portions(shown: Shown, clock: Clock, ca
     await asyncio.gather(*outliving())
 
     assert [len(read) for read in catalogue.reads] == [120, 50, 50, 20]
+
+
+async def test_a_page_names_the_services_that_could_not_be_asked(shown: Shown, clock: Clock, catalogue: Catalogue):
+    catalogue.away = frozenset({"pricing"})
+    await titles(shown, "saw")
+    catalogue.away = frozenset()
+    await titles(shown, "axe")
+    degraded = shown.page().away
+    clock.now += 1.01
+    await titles(shown, "saw")
+
+    assert (degraded, shown.page().away) == ({"pricing"}, frozenset())

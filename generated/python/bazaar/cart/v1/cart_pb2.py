@@ -26,7 +26,7 @@ from bazaar.type.v1 import money_pb2 as bazaar_dot_type_dot_v1_dot_money__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62\x61zaar/cart/v1/cart.proto\x12\x0e\x62\x61zaar.cart.v1\x1a\x1a\x62\x61zaar/type/v1/money.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x02\n\x04\x43\x61rt\x12\x0f\n\x07\x63\x61rt_id\x18\x01 \x01(\t\x12\'\n\x05items\x18\x02 \x03(\x0b\x32\x18.bazaar.cart.v1.CartItem\x12\'\n\x08subtotal\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\x12\n\nitem_count\x18\x04 \x01(\x05\x12\x11\n\tis_active\x18\x05 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08is_stale\x18\x08 \x01(\x08\"\xc2\x01\n\x08\x43\x61rtItem\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\x05\x12$\n\x05price\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12%\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\x15\n\rprice_changed\x18\x07 \x01(\x08\x12\x10\n\x08in_stock\x18\x08 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62\x61zaar/cart/v1/cart.proto\x12\x0e\x62\x61zaar.cart.v1\x1a\x1a\x62\x61zaar/type/v1/money.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x02\n\x04\x43\x61rt\x12\x0f\n\x07\x63\x61rt_id\x18\x01 \x01(\t\x12\'\n\x05items\x18\x02 \x03(\x0b\x32\x18.bazaar.cart.v1.CartItem\x12\'\n\x08subtotal\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\x12\n\nitem_count\x18\x04 \x01(\x05\x12\x11\n\tis_active\x18\x05 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08is_stale\x18\x08 \x01(\x08\x12\x10\n\x08\x64\x65graded\x18\t \x03(\t\"\xc2\x01\n\x08\x43\x61rtItem\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\x05\x12$\n\x05price\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12%\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\x15\n\rprice_changed\x18\x07 \x01(\x08\x12\x10\n\x08in_stock\x18\x08 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bazaar.cart.v1.cart_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CART']._serialized_start=107
-  _globals['_CART']._serialized_end=367
-  _globals['_CARTITEM']._serialized_start=370
-  _globals['_CARTITEM']._serialized_end=564
+  _globals['_CART']._serialized_end=385
+  _globals['_CARTITEM']._serialized_start=388
+  _globals['_CARTITEM']._serialized_end=582
 # @@protoc_insertion_point(module_scope)

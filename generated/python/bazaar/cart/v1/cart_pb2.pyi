@@ -34,6 +34,7 @@ class Cart(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     IS_STALE_FIELD_NUMBER: _builtins.int
+    DEGRADED_FIELD_NUMBER: _builtins.int
     cart_id: _builtins.str
     item_count: _builtins.int
     """Units over all items."""
@@ -52,6 +53,10 @@ class Cart(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def degraded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The services that couldn't be asked: `catalog`, `pricing`, `inventory`."""
+
     def __init__(
         self,
         *,
@@ -63,10 +68,11 @@ class Cart(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         is_stale: _builtins.bool = ...,
+        degraded: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "subtotal", b"subtotal", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cart_id", b"cart_id", "create_time", b"create_time", "is_active", b"is_active", "is_stale", b"is_stale", "item_count", b"item_count", "items", b"items", "subtotal", b"subtotal", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cart_id", b"cart_id", "create_time", b"create_time", "degraded", b"degraded", "is_active", b"is_active", "is_stale", b"is_stale", "item_count", b"item_count", "items", b"items", "subtotal", b"subtotal", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

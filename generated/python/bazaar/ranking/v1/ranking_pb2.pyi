@@ -160,8 +160,11 @@ class ProductDetails(_message.Message):
     category_id: _builtins.str
     image_url: _builtins.str
     in_stock: _builtins.bool
+    """False while inventory can't be asked."""
     @_builtins.property
-    def price(self) -> _money_pb2.Money: ...
+    def price(self) -> _money_pb2.Money:
+        """Unset while pricing can't be asked."""
+
     def __init__(
         self,
         *,

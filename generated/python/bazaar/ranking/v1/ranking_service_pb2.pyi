@@ -63,6 +63,7 @@ class QueryTopProductsResponse(_message.Message):
     PRODUCTS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
+    DEGRADED_FIELD_NUMBER: _builtins.int
     source: _ranking_pb2.Ranking.Source.ValueType
     @_builtins.property
     def products(self) -> _containers.RepeatedCompositeFieldContainer[_ranking_pb2.RankedProduct]: ...
@@ -70,16 +71,23 @@ class QueryTopProductsResponse(_message.Message):
     def as_of(self) -> _timestamp_pb2.Timestamp:
         """When this was read from the ranking; an order shows up in it about a second after it is confirmed."""
 
+    @_builtins.property
+    def degraded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The services that couldn't be asked what products look like, cost or have in stock: `catalog`, `pricing`, `inventory`. What they know
+        is left out; ranks and counts are exact all the same.
+        """
+
     def __init__(
         self,
         *,
         products: _abc.Iterable[_ranking_pb2.RankedProduct] | None = ...,
         source: _ranking_pb2.Ranking.Source.ValueType = ...,
         as_of: _timestamp_pb2.Timestamp | None = ...,
+        degraded: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "products", b"products", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "degraded", b"degraded", "products", b"products", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -124,20 +132,28 @@ class GetProductRankResponse(_message.Message):
     PRODUCT_FIELD_NUMBER: _builtins.int
     CATEGORY_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    DEGRADED_FIELD_NUMBER: _builtins.int
     category: _builtins.str
     source: _ranking_pb2.Ranking.Source.ValueType
     @_builtins.property
     def product(self) -> _ranking_pb2.RankedProduct: ...
+    @_builtins.property
+    def degraded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The services that couldn't be asked what products look like, cost or have in stock: `catalog`, `pricing`, `inventory`. What they know
+        is left out; ranks and counts are exact all the same.
+        """
+
     def __init__(
         self,
         *,
         product: _ranking_pb2.RankedProduct | None = ...,
         category: _builtins.str = ...,
         source: _ranking_pb2.Ranking.Source.ValueType = ...,
+        degraded: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["product", b"product"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "product", b"product", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "degraded", b"degraded", "product", b"product", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -182,6 +198,7 @@ class WatchTopProductsResponse(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
     IS_LAST_FIELD_NUMBER: _builtins.int
+    DEGRADED_FIELD_NUMBER: _builtins.int
     source: _ranking_pb2.Ranking.Source.ValueType
     is_last: _builtins.bool
     """Nothing comes after this: the server is going away. A stream that ends without it was cut."""
@@ -189,6 +206,12 @@ class WatchTopProductsResponse(_message.Message):
     def products(self) -> _containers.RepeatedCompositeFieldContainer[_ranking_pb2.RankedProduct]: ...
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def degraded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The services that couldn't be asked what products look like, cost or have in stock: `catalog`, `pricing`, `inventory`. What they know
+        is left out; ranks and counts are exact all the same.
+        """
+
     def __init__(
         self,
         *,
@@ -196,10 +219,11 @@ class WatchTopProductsResponse(_message.Message):
         source: _ranking_pb2.Ranking.Source.ValueType = ...,
         as_of: _timestamp_pb2.Timestamp | None = ...,
         is_last: _builtins.bool = ...,
+        degraded: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "is_last", b"is_last", "products", b"products", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "degraded", b"degraded", "is_last", b"is_last", "products", b"products", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
