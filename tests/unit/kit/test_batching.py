@@ -203,6 +203,7 @@ class LosesTheAnswerToCommit:
             if is_lost:
                 self._has_lost_one = True
                 answers.cancel()
+                await asyncio.wait([answers])
             to_server.write(data)
             if is_lost:
                 assert b"COMMIT" in await server.read(65536)
