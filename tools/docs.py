@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.kit.settings import settings_reference
-from tools import ROOT
+from tools import ROOT, events_page
 
 _SETTINGS_HEAD = """# Settings
 
@@ -15,12 +15,16 @@ installation of its own sets them itself. This page is made from `services/kit/s
 
 def pages() -> dict[str, str]:
     """Every generated page by its path."""
-    return {"docs/settings.md": _SETTINGS_HEAD + settings_reference()}
+    return {"docs/settings.md": _SETTINGS_HEAD + settings_reference(), "docs/events.md": events_page.page()}
 
 
 def stale() -> str:
-    """The pages that aren't what the code makes of them, in a sentence; empty when there are none."""
-    old = [path for path, text in pages().items() if not (ROOT / path).exists() or (ROOT / path).read_text() != text]
+    """The pages that aren't what the code makes of them, or why none can be made, in a sentence; empty when all is well."""
+    try:
+        fresh = pages()
+    except events_page.CatalogueBroken as error:
+        return str(error)
+    old = [path for path, text in fresh.items() if not (ROOT / path).exists() or (ROOT / path).read_text() != text]
     return f"Run `python -m tools.docs`; stale: {', '.join(old)}" if old else ""
 
 

@@ -21,7 +21,7 @@ def drop_what_was_ordered(carts: CartStore, clock: Clock) -> Subscription:
         if ordered:
             await carts.take_out(GROUP, ordered, clock())
 
-    return Subscription("orders", GROUP, handle)
+    return Subscription("orders", GROUP, handle, types=frozenset({events_pb2.OrderPlaced.DESCRIPTOR.full_name}))
 
 
 def _ordered(event: Event) -> Ordered | None:

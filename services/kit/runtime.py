@@ -90,6 +90,11 @@ class Runtime:
         self._server: Server | None = None
         self._background: list[asyncio.Task[None]] = []
 
+    @property
+    def parts(self) -> dict[str, Parts]:
+        """What each of its services consists of, by name."""
+        return {running.service.name: running.parts for running in self._running}
+
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains.
 

@@ -24,6 +24,9 @@ _STATES = {
 }
 """PaymentInitiated is missing: whoever initiates a payment knows."""
 
+_MEMBERS = events_pb2.PaymentEvent.DESCRIPTOR.fields_by_name
+_TYPES = frozenset(_MEMBERS[member].message_type.full_name for member in _STATES)
+
 
 def settle_what_is_paid(store: OrderStore, settlement: Settlement) -> Subscription:
     """Listens to `payments`. Everything it does may be done twice, and a payment's version decides what is newer: no inbox is needed."""
@@ -37,8 +40,7 @@ def settle_what_is_paid(store: OrderStore, settlement: Settlement) -> Subscripti
     async def _of_one_order(events: Sequence[Event]) -> None:
         for event in events:
             message = events_pb2.PaymentEvent.FromString(event.payload)
-            if state := _STATES.get(message.WhichOneof("event") or ""):
-                await _follow(event, message, state)
+            await _follow(event, message, _STATES[message.WhichOneof("event") or ""])
 
     async def _follow(event: Event, message: events_pb2.PaymentEvent, state: str) -> None:
         def note(order: Order, now: object) -> Order:
@@ -56,4 +58,4 @@ def settle_what_is_paid(store: OrderStore, settlement: Settlement) -> Subscripti
         if state == "CAPTURED":
             await settlement.captured(event.key)
 
-    return Subscription("payments", GROUP, handle)
+    return Subscription("payments", GROUP, handle, types=_TYPES)

@@ -31,12 +31,17 @@ async def eventually(condition: Callable[[], bool], what: str, seconds: float = 
         await asyncio.sleep(0.005)
 
 
-def new_event(topic: str, key: str, version: int = 1, *, occurred_at: datetime | None = None, payload: bytes = b"\x0a\x01x") -> Event:
+HAPPENED = "bazaar.test.v1.Happened"
+
+
+def new_event(
+    topic: str, key: str, version: int = 1, *, occurred_at: datetime | None = None, payload: bytes = b"\x0a\x01x", type: str = HAPPENED
+) -> Event:
     return Event(
         id=uuid7(),
         topic=topic,
         key=key,
-        type="bazaar.test.v1.Happened",
+        type=type,
         subject=key,
         aggregate_version=version,
         payload=payload,
@@ -91,9 +96,10 @@ class Stage:
         group: str | None = None,
         delivery: Delivery = Delivery.KEYED,
         batch_size: int = 500,
+        types: Sequence[str] = (),
     ) -> AsyncIterator[asyncio.Task[None]]:
         """Consumes for the length of the block."""
-        subscription = Subscription(self.topic, group or self.group, handle, delivery, batch_size)  # type: ignore[arg-type]
+        subscription = Subscription(self.topic, group or self.group, handle, delivery, batch_size, frozenset(types))  # type: ignore[arg-type]
         task = asyncio.create_task((bus or self.bus).consume(subscription))
         try:
             yield task

@@ -10,7 +10,7 @@ import pytest
 
 from services.kit.events.port import Delivery, Event, EventBus, Topic, TopicChanged, UndeclaredTopic
 from services.kit.ids import uuid7
-from tests.contract.event_fixtures import Recorder, Stage, eventually, new_event, stage_on
+from tests.contract.event_fixtures import HAPPENED, Recorder, Stage, eventually, new_event, stage_on
 
 
 async def test_an_event_arrives_as_it_was_published(stage: Stage):
@@ -54,6 +54,33 @@ async def test_a_batch_is_never_larger_than_asked_for(stage: Stage):
         await eventually(lambda: len(seen.handled) == 50, "all arrive")
 
     assert max(len(call) for call in seen.calls) <= 3
+
+
+@pytest.mark.parametrize("delivery", [Delivery.KEYED, Delivery.SHARED])
+async def test_a_subscription_gets_the_types_that_it_wants(stage: Stage, delivery: Delivery):
+    seen = Recorder()
+
+    async with stage.consuming(seen, delivery=delivery, types=["bazaar.test.v1.Ended", "bazaar.test.v1.Failed"]):
+        for version, kind in enumerate(["Happened", "Ended", "Happened", "Failed", "Happened"]):
+            await stage.bus.publish([new_event(stage.topic, "k", version, type=f"bazaar.test.v1.{kind}")])
+        await eventually(lambda: len(seen.handled) == 2, "the wanted ones arrive")
+        await stage.acked()
+
+    assert [event.aggregate_version for event in seen.handled] == [1, 3]
+
+
+async def test_what_fails_among_unwanted_events_is_tried_again(stage: Stage):
+    seen = Recorder(poison={2})
+    await stage.bus.publish(
+        [new_event(stage.topic, "k", version, type=HAPPENED if version == 1 else "bazaar.test.v1.Ended") for version in (1, 2, 3)]
+    )
+
+    async with stage.consuming(seen, types=["bazaar.test.v1.Ended"]):
+        await eventually(lambda: len(seen.handled) == 1, "the good one arrives")
+        seen.poison.clear()
+        await stage.acked()
+
+    assert [event.aggregate_version for event in seen.handled] == [3, 2]
 
 
 async def test_a_new_group_begins_with_the_oldest_event(stage: Stage):

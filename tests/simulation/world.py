@@ -126,7 +126,9 @@ class World:
         key = self._listener.topic, order_id
         position = self.bus.positions[key]
         end = min(position + 1, len(self.bus.events[key]))
-        await self._listener.handle(self.bus.events[key][max(0, position - again) : end])
+        await self._listener.handle(
+            [event for event in self.bus.events[key][max(0, position - again) : end] if self._listener.wants(event)]
+        )
         await self.clockwork.effect()
         self.bus.positions[key] = max(self.bus.positions[key], end)
 

@@ -20,14 +20,19 @@ _log = structlog.get_logger(__name__)
 
 
 async def attempt(subscription: Subscription, events: Sequence[Event]) -> Mapping[int, str]:
-    """Hands the events to the subscription's handler; returns those that fail even alone (index → error).
+    """Hands the events that it wants to the subscription's handler; returns those that fail even alone (index → error).
 
     Raises:
         Unavailable, ConnectionError, grpc.aio.AioRpcError: a dependency is away. No event is to blame; all are to be tried again.
     """
-    failed: dict[int, str] = {}
-    with _spans(subscription, events):
-        await _try_in_halves(subscription.handle, events, 0, failed)
+    places = [place for place, event in enumerate(events) if subscription.wants(event)]
+    if not places:
+        return {}
+    wanted = [events[place] for place in places]
+    found: dict[int, str] = {}
+    with _spans(subscription, wanted):
+        await _try_in_halves(subscription.handle, wanted, 0, found)
+    failed = {places[index]: error for index, error in found.items()}
     for place, error in failed.items():
         # The type alone: what an exception says may be personal.
         _log.warning(

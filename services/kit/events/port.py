@@ -77,6 +77,12 @@ class Subscription:
     delivery: Delivery = Delivery.KEYED
     batch_size: int = 500
     """The most events in one call of `handle`."""
+    types: frozenset[str] = frozenset()
+    """The types that the handler wants, by their full proto names; the others are acked for it. Empty: every type."""
+
+    def wants(self, event: Event) -> bool:
+        """Whether the event is one for the handler."""
+        return not self.types or event.type in self.types
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,33 +24,38 @@ _sym_db = _symbol_database.Default()
 
 from bazaar.orders.v1 import orders_pb2 as bazaar_dot_orders_dot_v1_dot_orders__pb2
 from bazaar.payments.v1 import payments_pb2 as bazaar_dot_payments_dot_v1_dot_payments__pb2
+from bazaar.type.v1 import event_options_pb2 as bazaar_dot_type_dot_v1_dot_event__options__pb2
 from bazaar.type.v1 import money_pb2 as bazaar_dot_type_dot_v1_dot_money__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62\x61zaar/orders/v1/events.proto\x12\x10\x62\x61zaar.orders.v1\x1a\x1d\x62\x61zaar/orders/v1/orders.proto\x1a!bazaar/payments/v1/payments.proto\x1a\x1a\x62\x61zaar/type/v1/money.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x02\n\nOrderEvent\x12\x37\n\rorder_created\x18\x01 \x01(\x0b\x32\x1e.bazaar.orders.v1.OrderCreatedH\x00\x12\x35\n\x0corder_placed\x18\x02 \x01(\x0b\x32\x1d.bazaar.orders.v1.OrderPlacedH\x00\x12=\n\x10order_cancelling\x18\x03 \x01(\x0b\x32!.bazaar.orders.v1.OrderCancellingH\x00\x12;\n\x0forder_cancelled\x18\x04 \x01(\x0b\x32 .bazaar.orders.v1.OrderCancelledH\x00\x12\x44\n\x14order_payment_failed\x18\x05 \x01(\x0b\x32$.bazaar.orders.v1.OrderPaymentFailedH\x00\x42\x07\n\x05\x65vent\"\x93\x01\n\x0cOrderCreated\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12$\n\x05total\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12:\n\x0epayment_method\x18\x04 \x01(\x0e\x32\".bazaar.payments.v1.Payment.Method\"\xc6\x01\n\x0bOrderPlaced\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61rt_id\x18\x03 \x01(\t\x12,\n\x05lines\x18\x04 \x03(\x0b\x32\x1d.bazaar.orders.v1.CountedLine\x12$\n\x05total\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12/\n\x0bplaced_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x12OrderPaymentFailed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"D\n\x0fOrderCancelling\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"W\n\x0eOrderCancelled\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nwas_placed\x18\x04 \x01(\x08\"\xa1\x01\n\x0eOrderLineEvent\x12@\n\x12order_lines_placed\x18\x01 \x01(\x0b\x32\".bazaar.orders.v1.OrderLinesPlacedH\x00\x12\x44\n\x14order_lines_reversed\x18\x02 \x01(\x0b\x32$.bazaar.orders.v1.OrderLinesReversedH\x00\x42\x07\n\x05\x65vent\"@\n\x10OrderLinesPlaced\x12,\n\x05lines\x18\x01 \x03(\x0b\x32\x1d.bazaar.orders.v1.CountedLine\"B\n\x12OrderLinesReversed\x12,\n\x05lines\x18\x01 \x03(\x0b\x32\x1d.bazaar.orders.v1.CountedLineb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62\x61zaar/orders/v1/events.proto\x12\x10\x62\x61zaar.orders.v1\x1a\x1d\x62\x61zaar/orders/v1/orders.proto\x1a!bazaar/payments/v1/payments.proto\x1a\"bazaar/type/v1/event_options.proto\x1a\x1a\x62\x61zaar/type/v1/money.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x02\n\nOrderEvent\x12\x37\n\rorder_created\x18\x01 \x01(\x0b\x32\x1e.bazaar.orders.v1.OrderCreatedH\x00\x12\x35\n\x0corder_placed\x18\x02 \x01(\x0b\x32\x1d.bazaar.orders.v1.OrderPlacedH\x00\x12=\n\x10order_cancelling\x18\x03 \x01(\x0b\x32!.bazaar.orders.v1.OrderCancellingH\x00\x12;\n\x0forder_cancelled\x18\x04 \x01(\x0b\x32 .bazaar.orders.v1.OrderCancelledH\x00\x12\x44\n\x14order_payment_failed\x18\x05 \x01(\x0b\x32$.bazaar.orders.v1.OrderPaymentFailedH\x00:\x16\x92\xb5\x18\x12\n\x06orders\x12\x08order_idB\x07\n\x05\x65vent\"\x93\x01\n\x0cOrderCreated\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12$\n\x05total\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12:\n\x0epayment_method\x18\x04 \x01(\x0e\x32\".bazaar.payments.v1.Payment.Method\"\xc6\x01\n\x0bOrderPlaced\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61rt_id\x18\x03 \x01(\t\x12,\n\x05lines\x18\x04 \x03(\x0b\x32\x1d.bazaar.orders.v1.CountedLine\x12$\n\x05total\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12/\n\x0bplaced_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x12OrderPaymentFailed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"D\n\x0fOrderCancelling\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"W\n\x0eOrderCancelled\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nwas_placed\x18\x04 \x01(\x08\"\xc3\x01\n\x0eOrderLineEvent\x12@\n\x12order_lines_placed\x18\x01 \x01(\x0b\x32\".bazaar.orders.v1.OrderLinesPlacedH\x00\x12\x44\n\x14order_lines_reversed\x18\x02 \x01(\x0b\x32$.bazaar.orders.v1.OrderLinesReversedH\x00: \x92\xb5\x18\x1c\n\x0border-lines\x12\rroot categoryB\x07\n\x05\x65vent\"@\n\x10OrderLinesPlaced\x12,\n\x05lines\x18\x01 \x03(\x0b\x32\x1d.bazaar.orders.v1.CountedLine\"B\n\x12OrderLinesReversed\x12,\n\x05lines\x18\x01 \x03(\x0b\x32\x1d.bazaar.orders.v1.CountedLineb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bazaar.orders.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ORDEREVENT']._serialized_start=179
-  _globals['_ORDEREVENT']._serialized_end=506
-  _globals['_ORDERCREATED']._serialized_start=509
-  _globals['_ORDERCREATED']._serialized_end=656
-  _globals['_ORDERPLACED']._serialized_start=659
-  _globals['_ORDERPLACED']._serialized_end=857
-  _globals['_ORDERPAYMENTFAILED']._serialized_start=859
-  _globals['_ORDERPAYMENTFAILED']._serialized_end=930
-  _globals['_ORDERCANCELLING']._serialized_start=932
-  _globals['_ORDERCANCELLING']._serialized_end=1000
-  _globals['_ORDERCANCELLED']._serialized_start=1002
-  _globals['_ORDERCANCELLED']._serialized_end=1089
-  _globals['_ORDERLINEEVENT']._serialized_start=1092
-  _globals['_ORDERLINEEVENT']._serialized_end=1253
-  _globals['_ORDERLINESPLACED']._serialized_start=1255
-  _globals['_ORDERLINESPLACED']._serialized_end=1319
-  _globals['_ORDERLINESREVERSED']._serialized_start=1321
-  _globals['_ORDERLINESREVERSED']._serialized_end=1387
+  _globals['_ORDEREVENT']._loaded_options = None
+  _globals['_ORDEREVENT']._serialized_options = b'\222\265\030\022\n\006orders\022\010order_id'
+  _globals['_ORDERLINEEVENT']._loaded_options = None
+  _globals['_ORDERLINEEVENT']._serialized_options = b'\222\265\030\034\n\013order-lines\022\rroot category'
+  _globals['_ORDEREVENT']._serialized_start=215
+  _globals['_ORDEREVENT']._serialized_end=566
+  _globals['_ORDERCREATED']._serialized_start=569
+  _globals['_ORDERCREATED']._serialized_end=716
+  _globals['_ORDERPLACED']._serialized_start=719
+  _globals['_ORDERPLACED']._serialized_end=917
+  _globals['_ORDERPAYMENTFAILED']._serialized_start=919
+  _globals['_ORDERPAYMENTFAILED']._serialized_end=990
+  _globals['_ORDERCANCELLING']._serialized_start=992
+  _globals['_ORDERCANCELLING']._serialized_end=1060
+  _globals['_ORDERCANCELLED']._serialized_start=1062
+  _globals['_ORDERCANCELLED']._serialized_end=1149
+  _globals['_ORDERLINEEVENT']._serialized_start=1152
+  _globals['_ORDERLINEEVENT']._serialized_end=1347
+  _globals['_ORDERLINESPLACED']._serialized_start=1349
+  _globals['_ORDERLINESPLACED']._serialized_end=1413
+  _globals['_ORDERLINESREVERSED']._serialized_start=1415
+  _globals['_ORDERLINESREVERSED']._serialized_end=1481
 # @@protoc_insertion_point(module_scope)

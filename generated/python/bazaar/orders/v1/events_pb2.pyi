@@ -24,7 +24,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class OrderEvent(_message.Message):
-    """Topic `orders`, key order_id."""
+    """What becomes of orders."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -221,7 +221,7 @@ Global___OrderCancelled: _TypeAlias = OrderCancelled  # noqa: Y015
 
 @_typing.final
 class OrderLineEvent(_message.Message):
-    """Topic `order-lines`, key the root category: what rankings read."""
+    """What rankings read: the lines of orders, told apart by the first level of their categories."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

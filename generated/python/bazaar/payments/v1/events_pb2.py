@@ -23,30 +23,33 @@ _sym_db = _symbol_database.Default()
 
 
 from bazaar.payments.v1 import payments_pb2 as bazaar_dot_payments_dot_v1_dot_payments__pb2
+from bazaar.type.v1 import event_options_pb2 as bazaar_dot_type_dot_v1_dot_event__options__pb2
 from bazaar.type.v1 import money_pb2 as bazaar_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62\x61zaar/payments/v1/events.proto\x12\x12\x62\x61zaar.payments.v1\x1a!bazaar/payments/v1/payments.proto\x1a\x1a\x62\x61zaar/type/v1/money.proto\"\xde\x03\n\x0cPaymentEvent\x12\x41\n\x11payment_initiated\x18\x01 \x01(\x0b\x32$.bazaar.payments.v1.PaymentInitiatedH\x00\x12;\n\x0epayment_voided\x18\x02 \x01(\x0b\x32!.bazaar.payments.v1.PaymentVoidedH\x00\x12\x43\n\x12payment_authorized\x18\x03 \x01(\x0b\x32%.bazaar.payments.v1.PaymentAuthorizedH\x00\x12?\n\x10payment_captured\x18\x04 \x01(\x0b\x32#.bazaar.payments.v1.PaymentCapturedH\x00\x12;\n\x0epayment_failed\x18\x05 \x01(\x0b\x32!.bazaar.payments.v1.PaymentFailedH\x00\x12\x41\n\x11payment_refunding\x18\x06 \x01(\x0b\x32$.bazaar.payments.v1.PaymentRefundingH\x00\x12?\n\x10payment_refunded\x18\x07 \x01(\x0b\x32#.bazaar.payments.v1.PaymentRefundedH\x00\x42\x07\n\x05\x65vent\"\xc5\x01\n\x10PaymentInitiated\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x32\n\x06method\x18\x03 \x01(\x0e\x32\".bazaar.payments.v1.Payment.Method\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32!.bazaar.payments.v1.Payment.State\x12%\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\"5\n\rPaymentVoided\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\"9\n\x11PaymentAuthorized\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\"^\n\x0fPaymentCaptured\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12%\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.Money\"E\n\rPaymentFailed\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"_\n\x10PaymentRefunding\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12%\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.Money\"^\n\x0fPaymentRefunded\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12%\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.Moneyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62\x61zaar/payments/v1/events.proto\x12\x12\x62\x61zaar.payments.v1\x1a!bazaar/payments/v1/payments.proto\x1a\"bazaar/type/v1/event_options.proto\x1a\x1a\x62\x61zaar/type/v1/money.proto\"\xf8\x03\n\x0cPaymentEvent\x12\x41\n\x11payment_initiated\x18\x01 \x01(\x0b\x32$.bazaar.payments.v1.PaymentInitiatedH\x00\x12;\n\x0epayment_voided\x18\x02 \x01(\x0b\x32!.bazaar.payments.v1.PaymentVoidedH\x00\x12\x43\n\x12payment_authorized\x18\x03 \x01(\x0b\x32%.bazaar.payments.v1.PaymentAuthorizedH\x00\x12?\n\x10payment_captured\x18\x04 \x01(\x0b\x32#.bazaar.payments.v1.PaymentCapturedH\x00\x12;\n\x0epayment_failed\x18\x05 \x01(\x0b\x32!.bazaar.payments.v1.PaymentFailedH\x00\x12\x41\n\x11payment_refunding\x18\x06 \x01(\x0b\x32$.bazaar.payments.v1.PaymentRefundingH\x00\x12?\n\x10payment_refunded\x18\x07 \x01(\x0b\x32#.bazaar.payments.v1.PaymentRefundedH\x00:\x18\x92\xb5\x18\x14\n\x08payments\x12\x08order_idB\x07\n\x05\x65vent\"\xc5\x01\n\x10PaymentInitiated\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x32\n\x06method\x18\x03 \x01(\x0e\x32\".bazaar.payments.v1.Payment.Method\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32!.bazaar.payments.v1.Payment.State\x12%\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\"5\n\rPaymentVoided\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\"9\n\x11PaymentAuthorized\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\"^\n\x0fPaymentCaptured\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12%\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.Money\"E\n\rPaymentFailed\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"_\n\x10PaymentRefunding\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12%\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.Money\"^\n\x0fPaymentRefunded\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12%\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x15.bazaar.type.v1.Moneyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bazaar.payments.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PAYMENTEVENT']._serialized_start=119
-  _globals['_PAYMENTEVENT']._serialized_end=597
-  _globals['_PAYMENTINITIATED']._serialized_start=600
-  _globals['_PAYMENTINITIATED']._serialized_end=797
-  _globals['_PAYMENTVOIDED']._serialized_start=799
-  _globals['_PAYMENTVOIDED']._serialized_end=852
-  _globals['_PAYMENTAUTHORIZED']._serialized_start=854
-  _globals['_PAYMENTAUTHORIZED']._serialized_end=911
-  _globals['_PAYMENTCAPTURED']._serialized_start=913
-  _globals['_PAYMENTCAPTURED']._serialized_end=1007
-  _globals['_PAYMENTFAILED']._serialized_start=1009
-  _globals['_PAYMENTFAILED']._serialized_end=1078
-  _globals['_PAYMENTREFUNDING']._serialized_start=1080
-  _globals['_PAYMENTREFUNDING']._serialized_end=1175
-  _globals['_PAYMENTREFUNDED']._serialized_start=1177
-  _globals['_PAYMENTREFUNDED']._serialized_end=1271
+  _globals['_PAYMENTEVENT']._loaded_options = None
+  _globals['_PAYMENTEVENT']._serialized_options = b'\222\265\030\024\n\010payments\022\010order_id'
+  _globals['_PAYMENTEVENT']._serialized_start=155
+  _globals['_PAYMENTEVENT']._serialized_end=659
+  _globals['_PAYMENTINITIATED']._serialized_start=662
+  _globals['_PAYMENTINITIATED']._serialized_end=859
+  _globals['_PAYMENTVOIDED']._serialized_start=861
+  _globals['_PAYMENTVOIDED']._serialized_end=914
+  _globals['_PAYMENTAUTHORIZED']._serialized_start=916
+  _globals['_PAYMENTAUTHORIZED']._serialized_end=973
+  _globals['_PAYMENTCAPTURED']._serialized_start=975
+  _globals['_PAYMENTCAPTURED']._serialized_end=1069
+  _globals['_PAYMENTFAILED']._serialized_start=1071
+  _globals['_PAYMENTFAILED']._serialized_end=1140
+  _globals['_PAYMENTREFUNDING']._serialized_start=1142
+  _globals['_PAYMENTREFUNDING']._serialized_end=1237
+  _globals['_PAYMENTREFUNDED']._serialized_start=1239
+  _globals['_PAYMENTREFUNDED']._serialized_end=1333
 # @@protoc_insertion_point(module_scope)

@@ -20,7 +20,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class PaymentEvent(_message.Message):
-    """Topic `payments`, key order_id."""
+    """What becomes of payments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
