@@ -25,7 +25,7 @@ _STATES = {
 """PaymentInitiated is missing: whoever initiates a payment knows."""
 
 _MEMBERS = events_pb2.PaymentEvent.DESCRIPTOR.fields_by_name
-_TYPES = frozenset(_MEMBERS[member].message_type.full_name for member in _STATES)
+_TYPES = frozenset(of.full_name for member in _STATES if (of := _MEMBERS[member].message_type))
 
 
 def settle_what_is_paid(store: OrderStore, settlement: Settlement) -> Subscription:
