@@ -10,7 +10,7 @@ from services.__main__ import find_services
 from services.kit.runtime import Runtime
 from tests.chaos.stops import Stops
 from tests.judge import invariants as invariants
-from tests.shop import Shop
+from tests.shop import Customer, Shop
 
 _WATCHED = ("checkout", "orders")
 
@@ -39,3 +39,9 @@ async def second_process(shop: Shop) -> AsyncIterator[Victim]:
 def victim(second_process: Victim) -> Iterator[Victim]:
     yield second_process
     second_process.stops.clear()
+
+
+@pytest.fixture
+async def buyer(shop: Shop) -> Customer:
+    """Somebody with no other orders."""
+    return await shop.customer()

@@ -30,12 +30,6 @@ State = orders_pb2.Order.State
 
 
 @pytest.fixture
-async def buyer(shop: Shop) -> Customer:
-    """Somebody with no other orders."""
-    return await shop.customer()
-
-
-@pytest.fixture
 async def sku(shop: Shop) -> str:
     return await shop.stocked(5)
 

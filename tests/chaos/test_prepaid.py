@@ -19,12 +19,6 @@ STEPS = ["payments.CreatePayment", "orders.AwaitPayment", "inventory.ExtendReser
 
 
 @pytest.fixture
-async def buyer(shop: Shop) -> Customer:
-    """Somebody with no other orders."""
-    return await shop.customer()
-
-
-@pytest.fixture
 async def sku(shop: Shop) -> str:
     return await shop.stocked(5)
 

@@ -29,12 +29,6 @@ _UNPUBLISHED = "SELECT count(*) FROM outbox WHERE subject = %s"
 
 
 @pytest.fixture
-async def buyer(shop: Shop) -> Customer:
-    """Somebody with no other orders."""
-    return await shop.customer()
-
-
-@pytest.fixture
 async def stock(shop: Shop) -> AsyncIterator[Database]:
     """The database of inventory."""
     database = Database(shop.servers.database("inventory"))

@@ -1,8 +1,7 @@
 """What is particular to the bus in PostgreSQL; what every bus does is in tests/contract."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
 
 import psycopg
 import pytest
@@ -13,60 +12,14 @@ from services.kit.events import event_bus
 from services.kit.events.leases import Leases, Standing
 from services.kit.events.log import partition_of
 from services.kit.events.port import Event, Subscription, Topic
-from services.kit.events.postgres_bus import MIGRATIONS, PostgresBus
+from services.kit.events.postgres_bus import PostgresBus
 from services.kit.events.progress import Progress
-from services.kit.events.retention import sweep
-from services.kit.ids import uuid7
-from services.kit.migrations import migrate
 from services.kit.telemetry import tracing
 from tests.spans import recorded
-
-NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)
-WEEK = timedelta(days=7)
-
-
-def event(key: str = "k", version: int = 1, topic: str = "orders", traceparent: str = "") -> Event:
-    return Event(uuid7(), topic, key, "bazaar.test.v1.Happened", key, version, b"", "orders", NOW, traceparent)
-
-
-@pytest.fixture
-async def url(database_url: str) -> str:
-    await migrate(database_url, [("events", MIGRATIONS)])
-    return database_url
-
-
-@pytest.fixture
-async def bus(url: str) -> AsyncIterator[PostgresBus]:
-    bus = PostgresBus(url)
-    await bus.open()
-    await bus.declare([Topic("orders", partitions=8)])
-    yield bus
-    await bus.close()
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[Connection]:
-    database = Database(url)
-    await database.open()
-    async with database.connection() as connection:
-        yield connection
-    await database.close()
-
-
-async def consume_until(bus: PostgresBus, count: int) -> list[Event]:
-    seen: list[Event] = []
-    enough = asyncio.Event()
-
-    async def handle(events: Sequence[Event]) -> None:
-        seen.extend(events)
-        if len(seen) >= count:
-            enough.set()
-
-    consuming = asyncio.create_task(bus.consume(Subscription("orders", "ranking", handle)))
-    await asyncio.wait_for(enough.wait(), 10)
-    consuming.cancel()
-    await asyncio.wait([consuming])
-    return seen
+from tests.unit.kit.events_on_postgres import WEEK, event
+from tests.unit.kit.events_on_postgres import bus as bus
+from tests.unit.kit.events_on_postgres import connection as connection
+from tests.unit.kit.events_on_postgres import url as url
 
 
 async def held(connection: Connection, leases: Leases) -> int:
@@ -250,47 +203,6 @@ async def test_twenty_consumers_share_six_connections(bus: PostgresBus, url: str
     await asyncio.wait(consuming)
 
 
-async def test_the_log_has_a_table_for_today_and_three_days_ahead(url: str, connection: Connection):
-    database = Database(url)
-    await database.open()
-
-    await sweep(database, lambda: NOW)
-
-    assert await _days(connection) == ["log_20250310", "log_20250311", "log_20250312", "log_20250313"]
-    await database.close()
-
-
-async def test_days_past_every_topics_retention_are_dropped(bus: PostgresBus, url: str, connection: Connection):
-    database = Database(url)
-    await database.open()
-    await sweep(database, lambda: NOW - timedelta(days=20))
-    await sweep(database, lambda: NOW - timedelta(days=7))
-
-    await sweep(database, lambda: NOW)
-
-    assert (await _days(connection))[0] == "log_20250303"
-    await database.close()
-
-
-async def test_a_group_goes_on_behind_what_retention_dropped(bus: PostgresBus, url: str, connection: Connection):
-    await bus.publish([event(version=1), event(version=2)])
-    database = Database(url)
-    await database.open()
-    await sweep(database, lambda: datetime.now(UTC) + timedelta(days=9))
-    assert [part.waiting for part in await bus.depth("ranking")] == []
-    await connection.execute(
-        "CREATE TABLE log_today PARTITION OF log FOR VALUES FROM ({}) TO ({})".format(
-            *(f"'{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d} 00:00:00+00'" for days in (0, 1))
-        ).encode()
-    )
-    await bus.publish([event(version=3)])
-
-    seen = await consume_until(bus, 1)
-
-    assert [event.aggregate_version for event in seen] == [3]
-    await database.close()
-
-
 async def test_publishing_is_a_span_in_the_events_own_trace(bus: PostgresBus):
     with recorded() as spans:
         with tracing.span("place order"):
@@ -298,8 +210,3 @@ async def test_publishing_is_a_span_in_the_events_own_trace(bus: PostgresBus):
         await bus.publish([event(traceparent=traceparent), event()])
 
         assert spans.parent_of("publish orders") == "place order"
-
-
-async def _days(connection: Connection) -> list[str]:
-    rows = await (await connection.execute("SELECT inhrelid::regclass::text AS name FROM pg_inherits ORDER BY 1")).fetchall()
-    return sorted(row["name"] for row in rows if row["name"].startswith("log_") and not row["name"].endswith("_pkey"))
