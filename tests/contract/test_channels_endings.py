@@ -19,7 +19,8 @@ GRPC_TOLERANCE = 1.04
 """Over a socket, grpc sends a timeout just below an earlier one of the connection as that earlier one (measured: up to 3 %)."""
 
 
-async def test_a_caller_that_cancels_cancels_the_handler(echo: Served):
+def never_answering(echo: Served) -> tuple[asyncio.Event, asyncio.Event]:
+    """Has the service take calls and answer none; set when one has begun, and when it has been cancelled."""
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(request: Any, context: Any) -> Any:
@@ -30,6 +31,11 @@ async def test_a_caller_that_cancels_cancels_the_handler(echo: Served):
             cancelled.set()
 
     echo.service.echo = wait
+    return started, cancelled
+
+
+async def test_a_caller_that_cancels_cancels_the_handler(echo: Served):
+    started, cancelled = never_answering(echo)
     call = echo.stub().Echo(pb.EchoRequest())
     await started.wait()
     call.cancel()
@@ -154,16 +160,7 @@ async def test_a_drain_lets_calls_finish_and_takes_no_new_ones(echo: Served):
 
 
 async def test_a_drain_cancels_what_outlasts_its_grace(echo: Served):
-    started, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def wait(request: Any, context: Any) -> Any:
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-
-    echo.service.echo = wait
+    started, cancelled = never_answering(echo)
     running = asyncio.ensure_future(failure(echo.stub().Echo(pb.EchoRequest())))
     await started.wait()
     await echo.stop(0.05)
