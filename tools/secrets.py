@@ -44,6 +44,11 @@ def _signing_keys() -> str:
     return json.dumps({"keys": [key.as_dict(private=True)]})
 
 
+def _token_key() -> str:
+    """A private key for ES256, in PEM: signs the tokens of Pulsar's roles."""
+    return ECKey.generate_key("P-256", private=True).as_pem(private=True).decode()
+
+
 MAKERS: dict[str, Callable[[], str]] = {
     "admin_password": _password,
     "jwt.json": _signing_keys,
@@ -53,6 +58,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "sandbox_key": _password,
     "redis_password": _password,
     "mongo_password": _password,
+    "pulsar_key.pem": _token_key,
     # MongoDB takes base64 characters only.
     "mongo_keyfile": lambda: secrets.token_hex(64),
 }

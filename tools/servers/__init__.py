@@ -165,12 +165,17 @@ class Running:
                 raise StartFailed(f"{self._server.name} was not ready within {self._timeout:.0f} s; see {self._log}")
             time.sleep(0.02)
 
-    def stop(self) -> None:
-        """Ends it: its own signal first, SIGKILL after 10 s."""
+    def send(self, number: signal.Signals) -> None:
+        """Signals the process, unless it has ended."""
         assert self._process is not None
-        self._process.send_signal(self._server.program().stop_signal)
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        """Ends it: its own signal first, SIGKILL after 10 s. Returns the exit code."""
+        assert self._process is not None
+        self.send(self._server.program().stop_signal)
         try:
-            self._process.wait(10)
+            return self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            return self._process.wait()
