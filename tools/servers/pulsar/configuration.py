@@ -19,6 +19,8 @@ FIXED = {
     "advertisedAddress": "127.0.0.1",
     "listeningInterface": "lo",
     "allowLoopback": "true",
+    # By its name the opposite, but only with it does the storage take the port that it is given.
+    "allowEphemeralPorts": "true",
     # One broker, one bookie.
     "managedLedgerDefaultEnsembleSize": "1",
     "managedLedgerDefaultWriteQuorum": "1",

@@ -51,7 +51,7 @@ def fetch(java: Path, environment: Mapping[str, str], progress: Progress = lambd
     if maven is None:
         raise MavenMissing("Pulsar's jars are fetched by Maven, and there is none here: apt-get install maven")
     jars.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(jars.with_suffix(".lock")):
+    with _locked(jars.with_name(f"{jars.name}.lock")):
         if not jars.exists():
             _fetch(maven, jars, {**environment, "JAVA_HOME": str(java.resolve().parent.parent)}, progress, _expected(hashes))
     return jars
@@ -59,7 +59,7 @@ def fetch(java: Path, environment: Mapping[str, str], progress: Progress = lambd
 
 def _fetch(maven: str, jars: Path, environment: Mapping[str, str], progress: Progress, expected: Mapping[str, str]) -> None:
     """Works beside the place, and with a repository of Maven's that goes with it: what was cut short or is wrong is never used again."""
-    unfinished = jars.with_suffix(".new")
+    unfinished = jars.with_name(f"{jars.name}.new")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:

@@ -11,7 +11,7 @@ from typing import Any
 from tools import secrets
 from tools.home import write_private
 from tools.servers import Program, StartFailed, free_port, is_listening
-from tools.servers.pulsar import configuration, credentials, jars
+from tools.servers.pulsar import configuration, credentials, jars, storage
 from tools.servers.pulsar.configuration import ADMIN, Ports
 from tools.servers.pulsar.java import find_java
 
@@ -38,6 +38,7 @@ class Pulsar:
         self._directory = directory
         self._vault = vault
         self.ports = ports or Ports(free_port(), free_port(), free_port(), free_port())
+        self._metadata = directory / "metadata"
         self._java = Path("java")
 
     @property
@@ -70,17 +71,23 @@ class Pulsar:
         credentials.make_certificates(self._vault)
         lines = configuration.lines(self.ports, self._signing_key(), self._vault)
         write_private(self._directory / "standalone.conf", "\n".join(lines) + "\n")
+        if storage.was_cut_off(self._metadata):
+            storage.forget_locks(self._run, self._metadata)
 
     def program(self) -> Program:
+        own = ["--config", self._directory / "standalone.conf", "--no-functions-worker", "--no-stream-storage"]
+        own += ["--advertised-address", "127.0.0.1", "--bookkeeper-port", self.ports.bookie]
+        own += ["--metadata-dir", self._metadata, "--bookkeeper-dir", self._directory / "bookkeeper"]
+        return Program(self._run("org.apache.pulsar.PulsarStandaloneStarter", *own))
+
+    def _run(self, main: str, *arguments: object) -> list[str]:
+        """The command line of one of Pulsar's programs."""
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
         machine = ["-Xms64m", "-Xmx512m", "-XX:MaxDirectMemorySize=256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *opened]
         machine += ["--add-opens=java.management/sun.management=ALL-UNNAMED", "-Dio.netty.tryReflectionSetAccessible=true"]
         machine += [f"-Dbookkeeper.metadata.{side}.drivers={DRIVERS}{side.capitalize()}Driver" for side in ("bookie", "client")]
-        own = ["--config", self._directory / "standalone.conf", "--no-functions-worker", "--no-stream-storage"]
-        own += ["--advertised-address", "127.0.0.1", "--bookkeeper-port", self.ports.bookie]
-        own += ["--metadata-dir", self._directory / "metadata", "--bookkeeper-dir", self._directory / "bookkeeper"]
-        classes = ["-cp", f"{jars.folder(os.environ)}/*", "org.apache.pulsar.PulsarStandaloneStarter"]
-        return Program([str(word) for word in (self._java, *machine, *classes, *own)])
+        classes = ["-cp", f"{jars.folder(os.environ)}/*", main]
+        return [str(word) for word in (self._java, *machine, *classes, *arguments)]
 
     def ready(self) -> bool:
         """Whether it stores and gives back a message; makes the shop's namespace on the first start."""
