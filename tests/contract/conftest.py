@@ -9,18 +9,24 @@ import pytest
 from services.kit.events import event_bus
 from services.kit.events.port import EventBus
 from services.kit.events.postgres_bus import MIGRATIONS
+from services.kit.ids import uuid7
 from services.kit.migrations import migrate
 from tests.contract.echo import Served, served
 from tests.contract.event_fixtures import Stage, stage_on
+from tests.pulsar import Broker
 
 RETRY_DELAYS = [timedelta(milliseconds=10), timedelta(milliseconds=20)]
 
 
-@pytest.fixture(scope="module", params=["postgres"])
-async def bus_address(module_database_url: str) -> str:
+@pytest.fixture(scope="module", params=["postgres", pytest.param("pulsar", marks=pytest.mark.pulsar)])
+async def bus_address(request: pytest.FixtureRequest) -> str:
     """The bus's address, ready for use."""
-    await migrate(module_database_url, [("events", MIGRATIONS)])
-    return module_database_url
+    if request.param == "pulsar":
+        broker: Broker = request.getfixturevalue("pulsar")
+        return broker.admin_url().replace("/shop", f"/{uuid7()[-12:]}")
+    url: str = request.getfixturevalue("module_database_url")
+    await migrate(url, [("events", MIGRATIONS)])
+    return url
 
 
 @pytest.fixture

@@ -98,6 +98,21 @@ async def test_a_killed_process_has_its_events_done_by_another(crew: Crew, wide_
     await wide_stage.acked()
 
 
+async def test_a_frozen_process_has_its_events_done_by_another(crew: Crew, wide_stage: Stage):
+    frozen = await crew.start("frozen", hold="k1")
+    await wide_stage.publish("k1", 1)
+    await eventually(lambda: bool(crew.lines("begin", "frozen")), "the frozen one holds the event")
+    await crew.start("heir")
+
+    frozen.send_signal(signal.SIGSTOP)
+    await eventually(lambda: bool(crew.lines("end", "heir")), "the heir does it", TAKEOVER_SECONDS)
+
+    assert [(line.key, line.version) for line in crew.lines("end", "heir")] == [("k1", 1)]
+    await wide_stage.acked()
+
+
+# On Pulsar an ack says that the work is done, whoever says it.
+@pytest.mark.parametrize("bus_address", ["postgres"], indirect=True)
 async def test_a_frozen_process_that_wakes_cannot_ack(crew: Crew, wide_stage: Stage):
     frozen = await crew.start("frozen", hold="k1")
     await wide_stage.publish("k1", 1)

@@ -1,4 +1,4 @@
-"""The event bus: the port, and the adapter that keeps it in PostgreSQL."""
+"""The event bus: the port, and its adapters on PostgreSQL and on Pulsar."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -11,9 +11,14 @@ def event_bus(url: str, *, retry_delays: Sequence[timedelta] = RETRY_DELAYS) -> 
     """The bus at an address (BAZAAR_EVENTS_URL), not yet open.
 
     Raises:
-        ValueError: no adapter serves the address's scheme.
+        ValueError: no adapter serves the address's scheme, or the address lacks a part.
     """
     scheme = url.partition("://")[0]
     if scheme in ("postgres", "postgresql"):
         return PostgresBus(url, retry_delays=retry_delays)
-    raise ValueError(f"BAZAAR_EVENTS_URL begins with {scheme}://, for which there is no event bus: use postgres://")
+    if scheme in ("pulsar", "pulsar+ssl"):
+        # The client is a library of 20 MB, which a process on the other bus has no use for.
+        from services.kit.events.pulsar.bus import PulsarBus
+
+        return PulsarBus(url, retry_delays=retry_delays)
+    raise ValueError(f"BAZAAR_EVENTS_URL begins with {scheme}://, for which there is no event bus: use postgres:// or pulsar://")

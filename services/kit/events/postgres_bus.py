@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from services.kit.events.dead_letters import DeadLetters
 from services.kit.events.log import Log
 from services.kit.events.membership import Membership, relaxed_url
 from services.kit.events.port import RETRY_DELAYS, Backlog, DeadLetter, Delivery, Event, Subscription, Topic
+from services.kit.events.publishing import publish_spans
 from services.kit.events.retention import SWEEP_EVERY, sweep
-from services.kit.telemetry import tracing
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 """The database's schema; its owner in schema_migrations is "events"."""
@@ -67,7 +66,7 @@ class PostgresBus:
 
     async def publish(self, events: Sequence[Event]) -> None:
         if events:
-            with _publish_spans(events):
+            with publish_spans(events):
                 await self._log.append(events)
 
     async def consume(self, subscription: Subscription) -> None:
@@ -92,30 +91,3 @@ class PostgresBus:
                 await sweep(self._publishing, self._clock)
             except Exception as error:
                 _log.warning("the event log was not swept", error=repr(error))
-
-
-@contextmanager
-def _publish_spans(events: Sequence[Event]) -> Generator[None]:
-    """A span in each event's own trace."""
-    contexts = [tracing.context_from(event.traceparent) for event in events]
-    spans = [
-        tracing.span(
-            f"publish {event.topic}",
-            kind=tracing.SpanKind.PRODUCER,
-            attributes={
-                "messaging.system": "bazaar",
-                "messaging.destination.name": event.topic,
-                "messaging.operation.type": "send",
-                "messaging.message.id": event.id,
-            },
-            parent=context,
-            service=event.source,
-        )
-        for event, context in zip(events, contexts, strict=True)
-        if context is not None and context.trace_flags.sampled
-    ]
-    try:
-        yield
-    finally:
-        for span in spans:
-            span.end()

@@ -38,6 +38,8 @@ FIXED = {
     "delayedDeliveryEnabled": "true",
     "delayedDeliveryTickTimeMillis": "100",
     "brokerDeduplicationEnabled": "false",
+    # A client that is frozen loses what it held after two of these.
+    "keepAliveIntervalSeconds": "1",
     # Topics are declared, and go with nobody's leave.
     "allowAutoTopicCreation": "false",
     "brokerDeleteInactiveTopicsEnabled": "false",

@@ -29,7 +29,7 @@ def was_cut_off(metadata: Path) -> bool:
 def forget_locks(java: Java, metadata: Path) -> None:
     """Removes the lock that a killed storage still holds on its own address (3 s).
 
-    A new one would drop it too, but only while it takes the lock itself. When the drop comes late, it takes that for a loss of its own lock,
+    A new one would drop it too, but only while it takes the lock itself. When the drop comes late it takes that for a loss of its own lock,
     takes it again, hears of that, and so on, a thousand times a second, for as long as it lives. Listing the storages drops it before.
 
     Raises:
