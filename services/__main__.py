@@ -30,6 +30,9 @@ from services.revocation import Revocations
 
 NOUNS = ("users", "catalog", "inventory", "cart", "pricing", "checkout", "orders", "payments", "ranking")
 
+WORKER = "worker"
+"""The role on the event bus of a process that runs several services; one that runs a single service has that one's name."""
+
 _PLAIN_ERRORS = (
     StartFailed,
     SocketTaken,
@@ -83,9 +86,24 @@ async def migrate_all(names: Sequence[str], settings: Settings) -> list[str]:
         if service.migrations:
             url = settings.database_url_of(service.name)
             applied += await migrate(url, [("kit", KIT_MIGRATIONS), (service.name, service.migrations)])
+    return applied + await _prepare_events(names, settings)
+
+
+async def _prepare_events(names: Sequence[str], settings: Settings) -> list[str]:
     if settings.events_url.startswith("postgres"):
-        applied += await migrate(settings.events_url, [("events", EVENTS_MIGRATIONS)])
-    return applied
+        return await migrate(settings.events_url, [("events", EVENTS_MIGRATIONS)])
+    if settings.events_url.startswith("pulsar"):
+        # A library of 20 MB, which a shop on the other bus has no use for.
+        from services.kit.events.pulsar.setup import Interest, prepare
+
+        parts = Runtime(find_services(names), settings).parts
+        interests = {name: Interest(each.topics, each.subscriptions) for name, each in parts.items()}
+        together = Interest(
+            [topic for each in interests.values() for topic in each.topics],
+            [subscription for each in interests.values() for subscription in each.subscriptions],
+        )
+        await prepare(settings.events_url, {**interests, WORKER: together})
+    return []
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,8 +1,9 @@
-"""What groups gave up on, and giving it back to them."""
+"""What groups gave up on or have yet to do, and giving it back to them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from services.kit.database import Connection, Database
@@ -21,6 +22,17 @@ _CHOSEN = """
 """
 _TOO_OLD = f"SELECT count(*) AS events FROM failures WHERE occurred_at < now() - %(age)s AND {_CHOSEN}"
 _REVIVE = f"UPDATE failures SET attempts = 0, due_at = now(), died_at = NULL WHERE {_CHOSEN}"
+# The next epoch: what was read before the rewind cannot be acked after it.
+_REWIND = """
+    UPDATE leases SET position = past.position, epoch = epoch + 1
+    FROM (
+        SELECT partitions.id, coalesce(
+            (SELECT min(log.position) - 1 FROM log WHERE log.partition_id = partitions.id AND published_at >= %(to)s), head
+        ) AS position
+        FROM partitions WHERE topic = %(topic)s
+    ) AS past
+    WHERE leases.partition_id = past.id AND group_name = %(group)s AND leases.position > past.position
+"""
 _DEPTH = """
     SELECT group_name, topic, number, head - greatest(position, floor) AS waiting, (
         SELECT count(*) FROM failures
@@ -53,6 +65,12 @@ class DeadLetters:
         async with self._database.connection() as connection:
             await notify(connection, GROUPS)
         return replayed
+
+    async def rewind(self, topic: str, group: str, to: datetime) -> None:
+        """See EventBus.rewind."""
+        async with self._database.connection() as connection:
+            await connection.execute(_REWIND, {"topic": topic, "group": group, "to": to})
+            await notify(connection, GROUPS)
 
     async def depth(self, group: str | None) -> list[Backlog]:
         """See EventBus.depth."""

@@ -124,6 +124,16 @@ class ReplayTooOld(ValueError):
     """The inbox may have forgotten these events, so a replay could do their work twice."""
 
 
+def refuse_older(time: datetime, now: datetime) -> None:
+    """Says no to a time from which on the inbox may have forgotten what was done.
+
+    Raises:
+        ReplayTooOld: it is over 14 days ago.
+    """
+    if time < now - REPLAY_AGE:
+        raise ReplayTooOld(f"{time:%Y-%m-%d %H:%M} is over {REPLAY_AGE.days} days ago, so work could be done twice.")
+
+
 class EventBus(Protocol):
     """A durable, partitioned log with consumer groups. Usable by any number of tasks of one event loop."""
 
@@ -144,7 +154,9 @@ class EventBus(Protocol):
         ...
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Appends events durably, all or none; those of one key keep their order. They may belong to several topics.
+        """Appends events durably; those of one key keep their order. They may belong to several topics.
+
+        When it fails, none was published, or (where an engine knows no transactions over partitions) some: publish them all again.
 
         Raises:
             UndeclaredTopic: none of the events is published then.
@@ -170,6 +182,14 @@ class EventBus(Protocol):
 
         Raises:
             ReplayTooOld: one of them occurred over 14 days ago, and `force` is not set; none is replayed then.
+        """
+        ...
+
+    async def rewind(self, topic: str, group: str, to: datetime) -> None:
+        """Sets a group back to what was published at a time and after it, as far as the topic keeps it. Its consumers may be at work.
+
+        Raises:
+            ReplayTooOld: that is over 14 days ago.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -16,7 +16,7 @@ from services.kit.events.consumer import GroupConsumer
 from services.kit.events.dead_letters import DeadLetters
 from services.kit.events.log import Log
 from services.kit.events.membership import Membership, relaxed_url
-from services.kit.events.port import RETRY_DELAYS, Backlog, DeadLetter, Delivery, Event, Subscription, Topic
+from services.kit.events.port import RETRY_DELAYS, Backlog, DeadLetter, Delivery, Event, Subscription, Topic, refuse_older
 from services.kit.events.publishing import publish_spans
 from services.kit.events.retention import SWEEP_EVERY, sweep
 
@@ -80,6 +80,10 @@ class PostgresBus:
 
     async def replay(self, ids: Sequence[str] | None = None, *, group: str | None = None, force: bool = False) -> int:
         return await self._dead_letters.replay(ids, group, force=force)
+
+    async def rewind(self, topic: str, group: str, to: datetime) -> None:
+        refuse_older(to, self._clock())
+        await self._dead_letters.rewind(topic, group, to)
 
     async def depth(self, group: str | None = None) -> list[Backlog]:
         return await self._dead_letters.depth(group)

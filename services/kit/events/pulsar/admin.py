@@ -71,14 +71,9 @@ class Admin:
 
     async def backlogs(self, topic: str) -> dict[tuple[str, int], int]:
         """Messages that are not acked, by group and partition."""
-        path = f"{self._path(topic)}/partitioned-stats"
-        stats = await self._get(path, {"perPartition": "true", "getPreciseBacklog": "true"})
         found: dict[tuple[str, int], int] = {}
-        for name, partition in stats["partitions"].items():
-            if not name.rpartition("-")[2].isdigit():
-                continue  # nobody has used the topic yet, and it stands for its partitions itself
-            number = int(name.rpartition("-")[2])
-            for group, subscription in partition["subscriptions"].items():
+        for number, stats in (await self._partitions(topic)).items():
+            for group, subscription in stats["subscriptions"].items():
                 waits = subscription["isDurable"] and subscription["msgBacklog"]
                 found[group, number] = await self.backlog(f"{topic}-partition-{number}", group) if waits else 0
         return found
@@ -89,8 +84,20 @@ class Admin:
         return int(answer.json()["messages"])
 
     async def rewind(self, topic: str, group: str, to_ms: int) -> None:
-        """Sets a group back to what was published at a time (milliseconds since 1970) and after it."""
-        await self._call("POST", f"{self._path(topic)}/subscription/{group}/resetcursor/{to_ms}")
+        """Sets a group back to what was published at a time (milliseconds since 1970) and after it; nowhere forward."""
+        for number, stats in (await self._partitions(topic)).items():
+            waiting = stats["subscriptions"].get(group)
+            if waiting is None or (waiting["msgBacklog"] and waiting["earliestMsgPublishTimeInBacklog"] <= to_ms):
+                continue
+            await self._call("POST", f"{self._path(topic)}-partition-{number}/subscription/{group}/resetcursor/{to_ms}")
+
+    async def _partitions(self, topic: str) -> dict[int, Any]:
+        """The broker's figures of each partition."""
+        query = {"perPartition": "true", "getPreciseBacklog": "true", "getEarliestTimeInBacklog": "true"}
+        stats = await self._get(f"{self._path(topic)}/partitioned-stats", query)
+        named = ((name.rpartition("-")[2], partition) for name, partition in stats["partitions"].items())
+        # A topic that nobody has used yet stands for its partitions itself.
+        return {int(number): partition for number, partition in named if number.isdigit()}
 
     def _path(self, topic: str) -> str:
         return f"persistent/{self._namespace}/{topic}"

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from services.kit.clock import Clock, system_clock
-from services.kit.events.port import RETRY_DELAYS, Backlog, DeadLetter, Delivery, Event, Subscription, Topic, TopicChanged
+from services.kit.events.port import RETRY_DELAYS, Backlog, DeadLetter, Delivery, Event, Subscription, Topic, TopicChanged, refuse_older
 from services.kit.events.publishing import publish_spans
 from services.kit.events.pulsar.address import Address
 from services.kit.events.pulsar.admin import Admin
 from services.kit.events.pulsar.broadcast import BroadcastReader
 from services.kit.events.pulsar.consumer import GroupConsumer
-from services.kit.events.pulsar.dead_letters import KEPT, DeadLetters
+from services.kit.events.pulsar.dead_letters import DeadLetters
 from services.kit.events.pulsar.failures import Forbidden
 from services.kit.events.pulsar.link import DEAD_LETTERS, Link
 from services.kit.events.pulsar.messages import Outgoing
 from services.kit.events.pulsar.publisher import Publisher
 from services.kit.events.pulsar.retries import Retries, retried_by, retry_topic
+from services.kit.events.pulsar.setup import make_topics
 
 
 class PulsarBus:
@@ -57,10 +58,7 @@ class PulsarBus:
         if self._given_admin is None:
             await self._check(topics)
             return
-        await self._given_admin.make_namespace()
-        for topic in (*topics, Topic(DEAD_LETTERS, partitions=1)):
-            await self._given_admin.make_topic(topic)
-        await self._given_admin.make_group(DEAD_LETTERS, KEPT)
+        await make_topics(self._given_admin, topics)
 
     async def publish(self, events: Sequence[Event]) -> None:
         if events:
@@ -90,6 +88,10 @@ class PulsarBus:
 
     async def replay(self, ids: Sequence[str] | None = None, *, group: str | None = None, force: bool = False) -> int:
         return await self._letters().replay(ids, group, force=force)
+
+    async def rewind(self, topic: str, group: str, to: datetime) -> None:
+        refuse_older(to, self._clock())
+        await self._admin.rewind(topic, group, int(to.timestamp() * 1000))
 
     async def depth(self, group: str | None = None) -> list[Backlog]:
         topics = [topic for topic in await self._admin.topics() if topic != DEAD_LETTERS]
