@@ -73,7 +73,7 @@ async def test_a_role_that_only_publishes_to_a_topic_cannot_hear_it(shop: Shop, 
     link = Link(Address.parse(shop.url("orders")))
     await link.open()
     with pytest.raises(Forbidden):
-        async with subscribed(link, "orders", "spy", ConsumerType.Shared, prefetch=1):
+        async with subscribed(link, "orders", "spy", ConsumerType.Shared, batch_size=1):
             pass
     await link.close()
 

@@ -18,9 +18,6 @@ class InitialPosition(Enum):
 class BatchingType(Enum):
     KeyBased = ...
 
-class PartitionsRoutingMode(Enum):
-    RoundRobinDistribution = ...
-
 class LoggerLevel(Enum):
     Error = ...
 

@@ -11,7 +11,6 @@ from pulsar import (
     InitialPosition,
     Message,
     MessageId,
-    PartitionsRoutingMode,
     Result,
 )
 
@@ -24,9 +23,11 @@ class Producer:
         content: bytes,
         properties: Mapping[str, str] | None = None,
         partition_key: str | None = None,
+        ordering_key: str | None = None,
         *,
         deliver_after: timedelta | None = None,
     ) -> MessageId: ...
+    async def flush(self) -> None: ...
     async def close(self) -> None: ...
 
 class Consumer:
@@ -57,8 +58,7 @@ class Client:
         batching_enabled: bool,
         batching_type: BatchingType,
         batching_max_publish_delay_ms: int,
-        message_routing_mode: PartitionsRoutingMode,
-        lazy_start_partitioned_producers: bool,
+        max_pending_messages: int,
         send_timeout_millis: int,
     ) -> Producer: ...
     async def subscribe(

@@ -44,7 +44,7 @@ class BroadcastReader:
                 async with self._reading() as batches:
                     while not is_cancelled():
                         with translated("reading"):
-                            messages = await batches.next(self._subscription.batch_size)
+                            messages = await batches.next()
                         await self._work([message for message in messages if self._is_new(message)])
             except Exception as error:
                 _log.warning(
@@ -84,7 +84,7 @@ class BroadcastReader:
 
         self._link.on_renewal(close)
         try:
-            yield Batches(reader.read_next)
+            yield Batches(reader.read_next, self._subscription.batch_size)
         finally:
             self._link.forget(close)
             await closed(reader.close())

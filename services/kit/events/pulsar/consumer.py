@@ -56,10 +56,10 @@ class GroupConsumer:
         while not is_cancelled():
             try:
                 async with subscribed(
-                    self._link, topic, subscription.group, kind, prefetch=subscription.batch_size, event_topic=subscription.topic
+                    self._link, topic, subscription.group, kind, batch_size=subscription.batch_size, event_topic=subscription.topic
                 ) as inbound:
                     while not is_cancelled():
-                        await work(inbound, await inbound.batch(subscription.batch_size))
+                        await work(inbound, await inbound.batch())
                         pause = _FIRST_PAUSE_SECONDS
                         await pace.turn()
             except Exception as error:

@@ -24,7 +24,7 @@ from services.kit.events.pulsar.retries import Retries
 
 KEPT = "kept"
 """The subscription that holds them."""
-_PREFETCH = 1000
+_BATCH = 1000
 _READING_SECONDS = 30.0
 
 
@@ -67,12 +67,12 @@ class DeadLetters:
         """All letters, as long as the block lasts."""
         async with self._turn:
             waiting = await self._admin.backlog(f"{DEAD_LETTERS}-partition-0", KEPT)
-            async with subscribed(self._link, DEAD_LETTERS, KEPT, ConsumerType.Exclusive, prefetch=_PREFETCH) as inbound:
+            async with subscribed(self._link, DEAD_LETTERS, KEPT, ConsumerType.Exclusive, batch_size=_BATCH) as inbound:
                 letters: list[Incoming] = []
                 try:
                     async with asyncio.timeout(_READING_SECONDS):
                         while len(letters) < waiting:
-                            letters += await inbound.batch(_PREFETCH)
+                            letters += await inbound.batch()
                 except TimeoutError:
                     raise Unavailable(f"only {len(letters)} of {waiting} dead letters could be read") from None
                 yield inbound, letters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -15,7 +16,9 @@ from services.kit.events.pulsar.link import Link, closed
 from services.kit.events.pulsar.messages import Incoming, incoming
 
 _COMPANY_SECONDS = 0.002
-"""How long a batch waits for one more message."""
+"""How long a batch waits for more messages."""
+_AHEAD = 64
+"""Messages asked for before they are wanted: asking one at a time would cost several rounds of the loop each."""
 
 _log = structlog.get_logger(__name__)
 
@@ -23,58 +26,61 @@ _log = structlog.get_logger(__name__)
 class Batches:
     """Batches of what `receive` brings one by one.
 
-    A `receive` that is cancelled swallows the next message, so there is always at most one, which outlives a caller that is cancelled.
+    A `receive` that is cancelled swallows the next message, so those asked for ahead outlive a caller that is cancelled.
     """
 
-    def __init__(self, receive: Callable[[], Awaitable[Message]]) -> None:
+    def __init__(self, receive: Callable[[], Awaitable[Message]], size: int) -> None:
         self._receive = receive
-        self._pending: asyncio.Future[Message] | None = None
+        self._size = size
+        self._asked: deque[asyncio.Future[Message]] = deque()
 
-    async def next(self, size: int) -> list[Message]:
+    async def next(self) -> list[Message]:
         """Waits for a message and takes those at hand after it, up to `size`.
 
         Raises:
             PulsarException: the consumer was closed.
         """
-        pending = self._receiving()
-        await asyncio.wait([pending])
-        messages = [self._taken(pending)]
-        while len(messages) < size:
-            pending = self._receiving()
-            if not pending.done():
-                await asyncio.wait([pending], timeout=_COMPANY_SECONDS)
-            if not pending.done():
+        self._ask()
+        await asyncio.wait([self._asked[0]])
+        messages: list[Message] = []
+        has_waited = False
+        while len(messages) < self._size:
+            if self._asked[0].done():
+                has_waited = False
+                messages.append(self._asked.popleft().result())
+                if not self._asked:
+                    self._ask()
+                    await asyncio.sleep(0)
+            elif has_waited:
                 break
-            messages.append(self._taken(pending))
+            else:
+                has_waited = True
+                await asyncio.wait([self._asked[0]], timeout=_COMPANY_SECONDS)
         return messages
 
-    def _receiving(self) -> asyncio.Future[Message]:
-        if self._pending is None:
-            self._pending = asyncio.ensure_future(self._receive())
-            self._pending.add_done_callback(_seen)
-        return self._pending
-
-    def _taken(self, pending: asyncio.Future[Message]) -> Message:
-        self._pending = None
-        return pending.result()
+    def _ask(self) -> None:
+        while len(self._asked) < min(self._size, _AHEAD):
+            asked = asyncio.ensure_future(self._receive())
+            asked.add_done_callback(_seen)
+            self._asked.append(asked)
 
 
 class Inbound:
     """A subscription that is open: its batches, and its acks."""
 
-    def __init__(self, consumer: Consumer, topic: str | None) -> None:
+    def __init__(self, consumer: Consumer, topic: str | None, batch_size: int) -> None:
         self._consumer = consumer
         self._topic = topic
-        self._batches = Batches(consumer.receive)
+        self._batches = Batches(consumer.receive, batch_size)
 
-    async def batch(self, size: int) -> list[Incoming]:
+    async def batch(self) -> list[Incoming]:
         """The next messages, those of one key in order. What is no event is acked and left out, so it may be none.
 
         Raises:
             Unavailable: the subscription was closed.
         """
         with translated("receiving"):
-            messages = await self._batches.next(size)
+            messages = await self._batches.next()
         found: list[Incoming] = []
         for message in messages:
             try:
@@ -92,12 +98,12 @@ class Inbound:
 
 @asynccontextmanager
 async def subscribed(
-    link: Link, topic: str, group: str, kind: ConsumerType, *, prefetch: int, event_topic: str | None = None
+    link: Link, topic: str, group: str, kind: ConsumerType, *, batch_size: int, event_topic: str | None = None
 ) -> AsyncGenerator[Inbound]:
     """An open subscription to a topic (by its short name). A group that is new begins with the oldest message.
 
     Args:
-        prefetch: the most messages that wait in this process, of a partition.
+        batch_size: the most messages of a batch; as many may wait in this process, of each partition.
         event_topic: the topic of its events; None when the messages name it.
 
     Raises:
@@ -108,7 +114,7 @@ async def subscribed(
             link.address.topic(topic),
             group,
             kind,
-            receiver_queue_size=prefetch,
+            receiver_queue_size=batch_size,
             initial_position=InitialPosition.Earliest,
             batch_index_ack_enabled=True,
         )
@@ -118,7 +124,7 @@ async def subscribed(
 
     link.on_renewal(close)
     try:
-        yield Inbound(consumer, event_topic)
+        yield Inbound(consumer, event_topic, batch_size)
     finally:
         link.forget(close)
         await closed(consumer.close())

@@ -1,26 +1,35 @@
-"""Sending, topic by topic and in order."""
+"""Sending, partition by partition and in order."""
 
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-from pulsar import BatchingType, PartitionsRoutingMode
+from pulsar import BatchingType
 from pulsar.asyncio import Producer
 
 from services.kit.events.pulsar.failures import translated
 from services.kit.events.pulsar.link import Link, closed
 from services.kit.events.pulsar.messages import Outgoing
 
-_IN_FLIGHT = 500
-"""Messages of a topic that wait for the broker at once; below what the client queues for one partition."""
+_AT_ONCE = 500
+"""Messages of a partition that one call hands over before it waits for the broker."""
+_IN_FLIGHT = 5000
+"""Messages of a partition that wait for the broker at once; one more fails, and its caller tries again later."""
 _SEND_TIMEOUT_MS = 5000
-_BATCH_DELAY_MS = 1
+_BATCH_DELAY_MS = 10
+"""Longer than it takes to hand over what is in flight: a batch is sent by `flush`, at once."""
+_LANES = 8
+"""Of each partition. Keys that share a lane share batches and a consumer, so that not every key makes an entry of the log of its own."""
 
 
 class Publisher:
-    """The producers of one process, opened at the first use of each topic.
+    """The producers of one process, opened at the first use of each partition.
+
+    It chooses partitions itself: a router given to the client would be called by the client's threads, and Python's lock and the client's
+    then wait for each other.
 
     Args:
         is_batching: whether messages share entries of the log. Batches are by key, because Key_Shared hands out whole entries.
@@ -29,8 +38,8 @@ class Publisher:
     def __init__(self, link: Link, *, is_batching: bool) -> None:
         self._link = link
         self._is_batching = is_batching
-        self._producers: dict[str, Producer] = {}
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._partitions: dict[str, list[str]] = {}
+        self._producers: dict[str, asyncio.Future[Producer]] = {}
         link.on_renewal(self._renew)
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
@@ -40,48 +49,75 @@ class Publisher:
             UndeclaredTopic: none is sent then.
             Unavailable, Forbidden: see failures.py.
         """
-        by_topic: defaultdict[str, list[Outgoing]] = defaultdict(list)
+        lots: defaultdict[str, list[tuple[int, Outgoing]]] = defaultdict(list)
         for message in messages:
-            by_topic[message.topic].append(message)
-        for topic in by_topic:
-            await self._producer(topic)
-        done = await asyncio.gather(*(self._send_to(topic, each) for topic, each in by_topic.items()), return_exceptions=True)
-        for failure in filter(None, done):
-            raise failure
+            partitions = self._partitions.get(message.topic) or await self._look_up(message.topic)
+            lane = lane_of(message.event.key, len(partitions) * _LANES)
+            lots[partitions[lane % len(partitions)]].append((lane, message))
+        for outcome in await asyncio.gather(*(self._send_to(name, lot) for name, lot in lots.items()), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
-    async def _send_to(self, topic: str, messages: Sequence[Outgoing]) -> None:
-        async with self._turns[topic]:
-            producer = await self._producer(topic)
-            for start in range(0, len(messages), _IN_FLIGHT):
-                sending = [_sent(producer, message) for message in messages[start : start + _IN_FLIGHT]]
-                with translated(f"publishing to {topic}"):
-                    for failure in filter(None, await asyncio.gather(*sending, return_exceptions=True)):
-                        raise failure
+    async def _send_to(self, partition: str, lot: Sequence[tuple[int, Outgoing]]) -> None:
+        with translated(f"publishing to {partition}"):
+            producer = await self._producer(partition)
+            for start in range(0, len(lot), _AT_ONCE):
+                await _sent(producer, lot[start : start + _AT_ONCE])
 
-    async def _producer(self, topic: str) -> Producer:
-        if topic not in self._producers:
-            with translated(f"publishing to {topic}"):
-                producer = await self._link.client.create_producer(
-                    topic,
-                    batching_enabled=self._is_batching,
-                    batching_type=BatchingType.KeyBased,
-                    batching_max_publish_delay_ms=_BATCH_DELAY_MS,
-                    message_routing_mode=PartitionsRoutingMode.RoundRobinDistribution,
-                    lazy_start_partitioned_producers=True,
-                    send_timeout_millis=_SEND_TIMEOUT_MS,
-                )
-            # A rival that was quicker keeps its own.
-            if self._producers.setdefault(topic, producer) is not producer:
-                await closed(producer.close())
-        return self._producers[topic]
+    async def _look_up(self, topic: str) -> list[str]:
+        with translated(f"publishing to {topic}"):
+            self._partitions[topic] = await self._link.client.get_topic_partitions(topic)
+        return self._partitions[topic]
+
+    async def _producer(self, partition: str) -> Producer:
+        """Opened once, though several ask; a caller that is cancelled doesn't keep the others from it."""
+        if partition not in self._producers:
+            opening = self._producers[partition] = asyncio.ensure_future(self._open(partition))
+            opening.add_done_callback(lambda opened: self._forget_failed(partition, opened))
+        return await asyncio.shield(self._producers[partition])
+
+    async def _open(self, partition: str) -> Producer:
+        return await self._link.client.create_producer(
+            partition,
+            batching_enabled=self._is_batching,
+            batching_type=BatchingType.KeyBased,
+            batching_max_publish_delay_ms=_BATCH_DELAY_MS,
+            max_pending_messages=_IN_FLIGHT,
+            send_timeout_millis=_SEND_TIMEOUT_MS,
+        )
+
+    def _forget_failed(self, partition: str, opened: asyncio.Future[Producer]) -> None:
+        if (opened.cancelled() or opened.exception()) and self._producers.get(partition) is opened:
+            del self._producers[partition]
 
     async def _renew(self) -> None:
         stale = list(self._producers.values())
         self._producers.clear()
-        await asyncio.gather(*(closed(producer.close()) for producer in stale))
+        self._partitions.clear()
+        await asyncio.gather(*(closed(opened.result().close()) for opened in stale if opened.done() and not opened.exception()))
 
 
-async def _sent(producer: Producer, message: Outgoing) -> None:
-    await producer.send(
-        message.event.payload, properties=message.all_properties(), partition_key=message.event.key, deliver_after=message.delay
-    )
+async def _sent(producer: Producer, lot: Sequence[tuple[int, Outgoing]]) -> None:
+    """Hands messages over, has them sent, and waits until they are stored."""
+    sending = [
+        asyncio.ensure_future(
+            producer.send(
+                message.event.payload,
+                properties=message.all_properties(),
+                partition_key=message.event.key,
+                ordering_key=str(lane),
+                deliver_after=message.delay,
+            )
+        )
+        for lane, message in lot
+    ]
+    await asyncio.sleep(0)  # each send begins here, in their order
+    await producer.flush()
+    for outcome in await asyncio.gather(*sending, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+def lane_of(key: str, lanes: int) -> int:
+    """The lane of a key: the same in every process and for ever."""
+    return zlib.crc32(key.encode()) % lanes
