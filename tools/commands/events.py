@@ -12,10 +12,11 @@ from psycopg import OperationalError
 from services.kit.events import EventBus, event_bus
 from services.kit.events.port import REPLAY_AGE, ReplayTooOld
 from tools import ExpectedFailure
+from tools.bus import choose
 from tools.commands import HomeOption, home_of
 from tools.home import Home
-from tools.servers.postgres import Postgres
 from tools.shop import edge_of
+from tools.stack import events_url
 
 T = TypeVar("T")
 
@@ -58,8 +59,7 @@ def replay(
 
 async def _on_bus(home: Home, work: Callable[[EventBus], Awaitable[T]]) -> T:
     edge_of(home)
-    url = Postgres(home.folder("postgres"), home.sockets).url("bazaar_events", "bazaar_events")
-    bus = event_bus(url)
+    bus = event_bus(events_url(home, choose(home, None)))
     try:
         await bus.open()
         return await work(bus)
