@@ -13,8 +13,9 @@ from typing import Any
 
 import httpx
 
-from tests.invariants import Servers, violations
+from tests.invariants import violations
 from tools import ROOT
+from tools.auditing import servers_of
 from tools.home import Home, ProcessState
 from tools.processes import Identity
 from tools.servers import free_port
@@ -74,8 +75,7 @@ class Shell:
 
     async def violations(self) -> list[str]:
         """What doesn't hold of the shop, as sentences."""
-        books = self.home.folder("sandbox") / "books.sqlite"
-        return await violations(Servers(self.database("{service}"), self.database("events"), books))
+        return await violations(servers_of(self.home))
 
     def newest_report(self, title: str) -> dict[str, Any]:
         """What the last run of a command wrote down."""
