@@ -39,8 +39,8 @@ class Shell:
     def run(self, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
         return subprocess.run(**self.command(*arguments), capture_output=True, text=True, check=False, timeout=timeout)
 
-    def up(self) -> None:
-        done = self.run("up", "--detach")
+    def up(self, *arguments: str) -> None:
+        done = self.run("up", "--detach", *arguments)
         assert done.returncode == 0, done.stderr
 
     def end(self) -> None:
@@ -68,6 +68,10 @@ class Shell:
             return httpx.get(f"http://127.0.0.1:{self.port}/healthz", trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
+
+    def get(self, path: str) -> Any:
+        """What its edge answers with."""
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False).raise_for_status().json()
 
     def database(self, name: str) -> str:
         """The URL of one of the home's databases."""

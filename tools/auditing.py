@@ -10,16 +10,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from tests.invariants import Servers
-from tools.bus import choose
+from tools.bus import events_url
 from tools.home import Home
 from tools.servers.postgres import Postgres
-from tools.stack import events_url
 
 
 def servers_of(home: Home) -> Servers:
     """Where a home keeps things."""
     postgres = Postgres(home.folder("postgres"), home.sockets)
-    databases, events = postgres.url("bazaar_{service}", "bazaar_{service}"), events_url(home, choose(home, None))
+    databases, events = postgres.url("bazaar_{service}", "bazaar_{service}"), events_url(home)
     return Servers(databases, events, home.folder("sandbox") / "books.sqlite")
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tools import ExpectedFailure
 from tools.home import Home, write_private
+from tools.servers.postgres import Postgres
+
+if TYPE_CHECKING:
+    from tools.servers.pulsar import Pulsar
+
+PULSAR_PORTS = ("pulsar", "pulsar_tls", "pulsar_admin", "pulsar_bookie")
+"""What the home's ports call those of Pulsar, in the order of `Ports`."""
 
 
 class Bus(StrEnum):
@@ -42,6 +52,24 @@ def choose(home: Home, wanted: Bus | None) -> Bus:
 def remember(home: Home, bus: Bus) -> None:
     """Notes the engine that the home uses from now on."""
     write_private(_file(home), f"{bus}\n")
+
+
+def events_url(home: Home) -> str:
+    """Where a home that has run keeps its events, for who may do everything."""
+    if bus_of(home) is Bus.PULSAR:
+        return pulsar_of(home, json.loads(home.ports.read_text())).admin_url()
+    return events_in_postgres(Postgres(home.folder("postgres"), home.sockets))
+
+
+def events_in_postgres(postgres: Postgres) -> str:
+    return postgres.url("bazaar_events", "bazaar_events").replace("postgresql:", "postgres:", 1)
+
+
+def pulsar_of(home: Home, ports: Mapping[str, int]) -> Pulsar:
+    # Commands that have nothing to do with Pulsar needn't load what its certificates take.
+    from tools.servers.pulsar import Ports, Pulsar
+
+    return Pulsar(home.folder("pulsar"), home.folder("secrets"), Ports(*(ports[name] for name in PULSAR_PORTS)))
 
 
 def _file(home: Home) -> Path:

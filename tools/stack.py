@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from tools import ROOT, ExpectedFailure, secrets
-from tools.bus import Bus
+from tools.bus import PULSAR_PORTS, Bus, events_in_postgres, pulsar_of
 from tools.home import Home, write_private
 from tools.servers import Server, free_port, is_free
 from tools.servers.envoy import Envoy
 from tools.servers.mongo import Mongo
 from tools.servers.postgres import Postgres
-from tools.servers.pulsar import Ports, Pulsar
 from tools.servers.redis import BUS, Redis
 from tools.servers.sandbox import Sandbox
 from tools.servers.worker import Worker
@@ -23,8 +21,6 @@ WORKERS = 2
 EDGE_PORT = 8080
 WORKER_ROLE = "worker"
 """What the workers are to Pulsar."""
-PULSAR_PORTS = ("pulsar", "pulsar_tls", "pulsar_admin", "pulsar_bookie")
-"""Their names in `ports.json`, in the order of `Ports`."""
 
 
 class Stack:
@@ -34,13 +30,13 @@ class Stack:
         self.home = home
         self.created, self.migrated = home.sockets / "created", home.sockets / "migrated"
         """Files that open gates: the databases exist; the databases are up to date and every server is ready."""
-        ports = _ports(home.path / "ports.json", bus)
+        ports = _ports(home.ports, bus)
         vault = home.folder("secrets")
         self.postgres = Postgres(home.folder("postgres"), home.sockets)
         self.redis = Redis(home.folder("redis"), secrets.read(vault, "redis_password"), ports["redis"])
         key = secrets.read(vault, "mongo_keyfile")
         self.mongo = Mongo(home.folder("mongo"), secrets.read(vault, "mongo_password"), key, ports["mongo"])
-        self.pulsar = _pulsar(home, ports) if bus is Bus.PULSAR else None
+        self.pulsar = pulsar_of(home, ports) if bus is Bus.PULSAR else None
         self.edge = Envoy(home.folder("envoy") / "envoy.yaml", edge_port())
         self.sandbox = Sandbox(home.folder("sandbox"), vault, f"{self.edge.url}/v1/payments/webhook/sandbox", ports["sandbox"])
         self.workers = [Worker(f"worker-{number}", home.sockets, self.migrated, self.environment()) for number in range(1, WORKERS + 1)]
@@ -54,7 +50,7 @@ class Stack:
         """The settings of every process that runs services."""
         return {
             "BAZAAR_DATABASE_URL": self.postgres.url("bazaar_{service}", "bazaar_{service}"),
-            "BAZAAR_EVENTS_URL": self.pulsar.url(WORKER_ROLE) if self.pulsar else _events_in_postgres(self.postgres),
+            "BAZAAR_EVENTS_URL": self.pulsar.url(WORKER_ROLE) if self.pulsar else events_in_postgres(self.postgres),
             "BAZAAR_REDIS_URL": self.redis.url,
             "BAZAAR_MONGO_URL": self.mongo.url,
             "BAZAAR_GATEWAYS": f"sandbox={self.sandbox.url}",
@@ -100,18 +96,3 @@ def _ports(file: Path, bus: Bus) -> dict[str, int]:
 
 def _keep(port: int | None, also: int = 0) -> int | None:
     return port if port and is_free(port) and is_free(port + also) else None
-
-
-def _pulsar(home: Home, ports: Mapping[str, int]) -> Pulsar:
-    return Pulsar(home.folder("pulsar"), home.folder("secrets"), Ports(*(ports[name] for name in PULSAR_PORTS)))
-
-
-def _events_in_postgres(postgres: Postgres) -> str:
-    return postgres.url("bazaar_events", "bazaar_events").replace("postgresql:", "postgres:", 1)
-
-
-def events_url(home: Home, bus: Bus) -> str:
-    """Where a home that runs has its events, for who may do everything."""
-    if bus is Bus.POSTGRES:
-        return _events_in_postgres(Postgres(home.folder("postgres"), home.sockets))
-    return _pulsar(home, json.loads((home.path / "ports.json").read_text())).admin_url()

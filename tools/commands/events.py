@@ -12,11 +12,10 @@ from psycopg import OperationalError
 from services.kit.events import EventBus, event_bus
 from services.kit.events.port import REPLAY_AGE, ReplayTooOld
 from tools import ExpectedFailure
-from tools.bus import choose
+from tools.bus import events_url
 from tools.commands import HomeOption, home_of
 from tools.home import Home
 from tools.shop import edge_of
-from tools.stack import events_url
 
 T = TypeVar("T")
 
@@ -59,7 +58,7 @@ def replay(
 
 async def _on_bus(home: Home, work: Callable[[EventBus], Awaitable[T]]) -> T:
     edge_of(home)
-    bus = event_bus(events_url(home, choose(home, None)))
+    bus = event_bus(events_url(home))
     try:
         await bus.open()
         return await work(bus)

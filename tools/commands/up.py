@@ -20,7 +20,6 @@ from tools.bus import Bus, choose
 from tools.commands import HomeOption, home_of
 from tools.home import Home
 from tools.servers import Program
-from tools.servers.pulsar import fetch, find_java
 
 PATIENCE = 100.0
 """Seconds to wait for a start that another shell began; a little longer than a supervisor gives itself."""
@@ -73,6 +72,9 @@ def _fetch_pulsar() -> None:
     Raises:
         ExpectedFailure: there is no Java, or the jars can't be fetched.
     """
+    # Loaded here: other homes needn't wait for what Pulsar's certificates take.
+    from tools.servers.pulsar import fetch, find_java
+
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Fetching Pulsar's jars (234 MB)", total=None, visible=False)
