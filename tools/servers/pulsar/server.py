@@ -104,7 +104,8 @@ class Pulsar:
 
     def _make_namespace(self) -> bool:
         clusters = [configuration.FIXED["clusterName"]]
-        self._status("PUT", f"/admin/v2/tenants/{TENANT}", {"adminRoles": [], "allowedClusters": clusters})
+        if self._status("GET", f"/admin/v2/tenants/{TENANT}") != 200:
+            self._status("PUT", f"/admin/v2/tenants/{TENANT}", {"adminRoles": [], "allowedClusters": clusters})
         policies: dict[str, Any] = {"autoTopicCreationOverride": {"allowAutoTopicCreation": False}}
         return self._status("PUT", f"/admin/v2/namespaces/{NAMESPACE}", policies) == 204
 
