@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import TupleRow
+
+from tests.bus import books_of
 
 _SETTLE_SECONDS = 30.0
 _PUBLISHERS = ("orders", "payments")
@@ -35,7 +36,7 @@ class Servers:
 
     Args:
         databases: PostgreSQL of a service, with `{service}` to be filled in.
-        events: PostgreSQL of the event bus.
+        events: the event bus.
         books: the SQLite file of the payment gateway's own books, where there is one.
     """
 
@@ -69,8 +70,8 @@ async def behind(servers: Servers, seconds: float = _SETTLE_SECONDS) -> list[str
     for _ in range(2):
         outboxes = {service: await _newest(servers, service) for service in _PUBLISHERS}
         found += await _until_empty(lambda outboxes=outboxes: _unpublished(servers, outboxes), deadline)
-        heads = dict(await servers.rows(servers.events, "SELECT id, head FROM partitions"))
-        found += await _until_empty(lambda heads=heads: _unread(servers, heads), deadline)
+        mark = await books_of(servers.events).mark()
+        found += await _until_empty(lambda mark=mark: _unread(servers, mark), deadline)
     return found
 
 
@@ -97,13 +98,8 @@ async def _unpublished(servers: Servers, upto: Mapping[str, int]) -> list[str]:
     return [f"{count} events of {service} are not on the bus" for service, count in left.items() if count]
 
 
-async def _unread(servers: Servers, heads: Mapping[int, int]) -> list[str]:
-    left = Counter[tuple[str, str]]()
-    leases = "SELECT group_name, topic, partition_id, position FROM leases JOIN partitions ON id = partition_id"
-    for group, topic, partition, position in await servers.rows(servers.events, leases):
-        left[group, topic] += max(0, heads.get(partition, 0) - position)
-    failures = "SELECT group_name, topic FROM failures JOIN partitions ON partitions.id = partition_id WHERE due_at IS NOT NULL"
-    left.update((group, topic) for group, topic in await servers.rows(servers.events, failures))
+async def _unread(servers: Servers, mark: Any) -> list[str]:
+    left = await books_of(servers.events).unread(mark)
     return [f"{group} has yet to work off {count} events of {topic}" for (group, topic), count in left.items() if count]
 
 
@@ -197,8 +193,7 @@ async def _deadlines(servers: Servers) -> list[str]:
 async def _events_of_orders(servers: Servers) -> list[str]:
     """Every change of an order that anybody could see has its event, once, in order."""
     told: dict[str, list[str]] = {}
-    log = """SELECT subject, type FROM log JOIN partitions p ON p.id = partition_id WHERE p.topic = 'orders' ORDER BY p.id, position"""
-    for order_id, kind in await servers.rows(servers.events, log):
+    for order_id, kind in await books_of(servers.events).told("orders"):
         told.setdefault(order_id, []).append(kind.rpartition(".")[2])
     events = {
         "PAYMENT_PENDING": "OrderCreated",

@@ -47,6 +47,10 @@ class Broker:
         self.log = folder / "pulsar.log"
         self._running = Running(self.server, self.log, timeout=START_SECONDS)
 
+    @property
+    def pid(self) -> int:
+        return self._running.pid
+
     def url(self, role: str) -> str:
         return self.server.url(role)
 

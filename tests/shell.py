@@ -13,8 +13,9 @@ from typing import Any
 
 import httpx
 
-from tests.invariants import Servers, violations
+from tests.invariants import violations
 from tools import ROOT
+from tools.auditing import servers_of
 from tools.home import Home, ProcessState
 from tools.processes import Identity
 from tools.servers import free_port
@@ -38,8 +39,8 @@ class Shell:
     def run(self, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
         return subprocess.run(**self.command(*arguments), capture_output=True, text=True, check=False, timeout=timeout)
 
-    def up(self) -> None:
-        done = self.run("up", "--detach")
+    def up(self, *arguments: str) -> None:
+        done = self.run("up", "--detach", *arguments)
         assert done.returncode == 0, done.stderr
 
     def end(self) -> None:
@@ -68,14 +69,17 @@ class Shell:
         except httpx.HTTPError:
             return False
 
+    def get(self, path: str) -> Any:
+        """What its edge answers with."""
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False).raise_for_status().json()
+
     def database(self, name: str) -> str:
         """The URL of one of the home's databases."""
         return Postgres(self.home.folder("postgres"), self.home.sockets).url(f"bazaar_{name}", f"bazaar_{name}")
 
     async def violations(self) -> list[str]:
         """What doesn't hold of the shop, as sentences."""
-        books = self.home.folder("sandbox") / "books.sqlite"
-        return await violations(Servers(self.database("{service}"), self.database("events"), books))
+        return await violations(servers_of(self.home))
 
     def newest_report(self, title: str) -> dict[str, Any]:
         """What the last run of a command wrote down."""

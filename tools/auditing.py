@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from tests.invariants import Servers
+from tools.bus import events_url
 from tools.home import Home
 from tools.servers.postgres import Postgres
 
@@ -17,7 +18,7 @@ from tools.servers.postgres import Postgres
 def servers_of(home: Home) -> Servers:
     """Where a home keeps things."""
     postgres = Postgres(home.folder("postgres"), home.sockets)
-    databases, events = postgres.url("bazaar_{service}", "bazaar_{service}"), postgres.url("bazaar_events", "bazaar_events")
+    databases, events = postgres.url("bazaar_{service}", "bazaar_{service}"), events_url(home)
     return Servers(databases, events, home.folder("sandbox") / "books.sqlite")
 
 

@@ -66,6 +66,11 @@ class Home:
         return self.path / "logs" / f"{process}.log"
 
     @property
+    def ports(self) -> Path:
+        """The file of the TCP ports that its servers listen on, by name."""
+        return self.path / "ports.json"
+
+    @property
     def sockets(self) -> Path:
         """A short private directory for unix sockets (a path ends at 107 bytes), always the same for this home."""
         digest = hashlib.sha256(str(self.path.resolve()).encode()).hexdigest()[:8]

@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 from tools import ROOT, ExpectedFailure, secrets
+from tools.bus import PULSAR_PORTS, Bus, events_in_postgres, pulsar_of
 from tools.home import Home, write_private
-from tools.servers import free_port, is_free
+from tools.servers import Server, free_port, is_free
 from tools.servers.envoy import Envoy
 from tools.servers.mongo import Mongo
 from tools.servers.postgres import Postgres
@@ -18,30 +19,38 @@ from tools.servers.worker import Worker
 
 WORKERS = 2
 EDGE_PORT = 8080
+WORKER_ROLE = "worker"
+"""What the workers are to Pulsar."""
 
 
 class Stack:
     """The servers of one home."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, bus: Bus) -> None:
         self.home = home
         self.created, self.migrated = home.sockets / "created", home.sockets / "migrated"
         """Files that open gates: the databases exist; the databases are up to date and every server is ready."""
-        ports = _ports(home.path / "ports.json")
+        ports = _ports(home.ports, bus)
         vault = home.folder("secrets")
         self.postgres = Postgres(home.folder("postgres"), home.sockets)
         self.redis = Redis(home.folder("redis"), secrets.read(vault, "redis_password"), ports["redis"])
         key = secrets.read(vault, "mongo_keyfile")
         self.mongo = Mongo(home.folder("mongo"), secrets.read(vault, "mongo_password"), key, ports["mongo"])
+        self.pulsar = pulsar_of(home, ports) if bus is Bus.PULSAR else None
         self.edge = Envoy(home.folder("envoy") / "envoy.yaml", edge_port())
         self.sandbox = Sandbox(home.folder("sandbox"), vault, f"{self.edge.url}/v1/payments/webhook/sandbox", ports["sandbox"])
         self.workers = [Worker(f"worker-{number}", home.sockets, self.migrated, self.environment()) for number in range(1, WORKERS + 1)]
+
+    @property
+    def servers(self) -> list[Server]:
+        """What the workers stand on, PostgreSQL first."""
+        return [self.postgres, self.redis, self.mongo, self.sandbox, *([self.pulsar] if self.pulsar else [])]
 
     def environment(self) -> dict[str, str]:
         """The settings of every process that runs services."""
         return {
             "BAZAAR_DATABASE_URL": self.postgres.url("bazaar_{service}", "bazaar_{service}"),
-            "BAZAAR_EVENTS_URL": self.postgres.url("bazaar_events", "bazaar_events").replace("postgresql:", "postgres:", 1),
+            "BAZAAR_EVENTS_URL": self.pulsar.url(WORKER_ROLE) if self.pulsar else events_in_postgres(self.postgres),
             "BAZAAR_REDIS_URL": self.redis.url,
             "BAZAAR_MONGO_URL": self.mongo.url,
             "BAZAAR_GATEWAYS": f"sandbox={self.sandbox.url}",
@@ -50,6 +59,10 @@ class Stack:
             # Logs are files here: no block of lines may wait in a buffer while the process dies.
             "PYTHONUNBUFFERED": "1",
         }
+
+    def migration_environment(self) -> dict[str, str]:
+        """The settings of the process that prepares what the services stand on; it may do everything."""
+        return {**self.environment(), **({"BAZAAR_EVENTS_URL": self.pulsar.admin_url()} if self.pulsar else {})}
 
 
 def databases() -> list[str]:
@@ -70,14 +83,12 @@ def edge_port() -> int:
     return int(text)
 
 
-def _ports(file: Path) -> dict[str, int]:
+def _ports(file: Path, bus: Bus) -> dict[str, int]:
     """The home's own ports: those of the last time while they are free, so that MongoDB's member and payment links keep their addresses."""
     known: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
-    ports = {
-        "redis": _keep(known.get("redis"), also=BUS) or free_port(also=BUS),
-        "mongo": _keep(known.get("mongo")) or free_port(),
-        "sandbox": _keep(known.get("sandbox")) or free_port(),
-    }
+    names = ["mongo", "sandbox", *(PULSAR_PORTS if bus is Bus.PULSAR else ())]
+    ports = {"redis": _keep(known.get("redis"), also=BUS) or free_port(also=BUS)}
+    ports |= {name: _keep(known.get(name)) or free_port() for name in names}
     if ports != known:
         write_private(file, json.dumps(ports))
     return ports

@@ -1,6 +1,6 @@
 """Owns every process of one home: starts them in order, restarts what dies, and takes them all along when it ends.
 
-Run as `python -m tools.supervisor HOME`. It tells how far it is in JSON lines on standard output, until it is ready or has failed.
+Run as `python -m tools.supervisor HOME [BUS]`. It tells how far it is in JSON lines on standard output, until it is ready or has failed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tools import ExpectedFailure, early, secrets
+from tools import ExpectedFailure, bus, early, secrets
+from tools.bus import Bus
 from tools.child import POLL, Child, last_line
 from tools.home import Home, Phase, State
 from tools.processes import Identity, end
@@ -33,8 +34,9 @@ LOG_CHECK = 5.0
 class Supervisor:
     """One home's processes."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, wanted: Bus | None) -> None:
         self._home = home
+        self._wanted = wanted
         self._identity = Identity.of(os.getpid())
         self._phase: Phase = "starting"
         self._stack: Stack | None = None
@@ -80,16 +82,18 @@ class Supervisor:
         self._home.prepare()
         end_leftovers(self._home)
         secrets.make_missing(self._home.folder("secrets"))
-        stack = self._stack = Stack(self._home)
+        engine = bus.choose(self._home, self._wanted)
+        stack = self._stack = Stack(self._home, engine)
         stack.edge.prepare()
         self._enter("starting")
-        tell("step", "Starting PostgreSQL, Redis, MongoDB, the payment sandbox")
+        bus.remember(self._home, engine)
+        tell("step", "Starting PostgreSQL, Redis, MongoDB, the payment sandbox" + (", Pulsar" if stack.pulsar else ""))
         for gate in (stack.created, stack.migrated):
             gate.unlink(missing_ok=True)
-        servers = [self._add(server) for server in (stack.postgres, stack.redis, stack.mongo, stack.sandbox)]
+        servers = [self._add(server) for server in stack.servers]
         workers = [self._add(worker) for worker in stack.workers]
         configuration = asyncio.create_task(self._run("edge-configuration", edge_configuration(self._home, stack)))
-        await together(self._migrate(stack, servers[0]), *(child.started() for child in servers))
+        await together(self._migrate(stack, servers), *(child.started() for child in servers))
         stack.migrated.touch()
         tell("step", "Starting the workers")
         await together(configuration, *(child.started() for child in workers))
@@ -98,14 +102,16 @@ class Supervisor:
         self._enter("ready")
         tell("ready", stack.edge.url)
 
-    async def _migrate(self, stack: Stack, postgres: Child) -> None:
-        migration = self._run("migrate", Program(early.command(stack.created, "migrate"), stack.environment()))
-        await together(self._create_databases(stack, postgres), migration)
+    async def _migrate(self, stack: Stack, servers: Sequence[Child]) -> None:
+        migration = self._run("migrate", Program(early.command(stack.created, "migrate"), stack.migration_environment()))
+        await together(self._create_databases(stack, servers), migration)
 
-    async def _create_databases(self, stack: Stack, postgres: Child) -> None:
-        await postgres.started()
-        tell("step", "Bringing the databases up to date")
+    async def _create_databases(self, stack: Stack, servers: Sequence[Child]) -> None:
+        """Opens the gate to the migration when there is what it works on: the databases, and Pulsar where that is the bus."""
+        await servers[0].started()
         await asyncio.to_thread(stack.postgres.create_databases, databases())
+        await asyncio.gather(*(child.started() for child in servers if child.server is stack.pulsar))
+        tell("step", "Bringing the databases up to date")
         stack.created.touch()
 
     def _add(self, server: Server) -> Child:
@@ -134,7 +140,7 @@ class Supervisor:
 
     async def _stop_all(self) -> None:
         """The edge first, then the workers, which finish what they have, then what they stand on."""
-        for role in ({"envoy"}, {"worker"}, {"postgres", "redis", "mongo", "sandbox"}):
+        for role in ({"envoy"}, {"worker"}, {"postgres", "redis", "mongo", "sandbox", "pulsar"}):
             await asyncio.gather(*(child.stop() for child in self._children if child.server.name.split("-")[0] in role))
 
     async def _rotate_logs(self) -> None:
@@ -218,7 +224,7 @@ def main(arguments: Sequence[str]) -> int:
     if lock is None:
         tell("taken", str(home.path))
         return 1
-    return asyncio.run(Supervisor(home).run())
+    return asyncio.run(Supervisor(home, Bus(arguments[1]) if arguments[1:] else None).run())
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from psycopg import OperationalError
 from services.kit.events import EventBus, event_bus
 from services.kit.events.port import REPLAY_AGE, ReplayTooOld
 from tools import ExpectedFailure
+from tools.bus import events_url
 from tools.commands import HomeOption, home_of
 from tools.home import Home
-from tools.servers.postgres import Postgres
 from tools.shop import edge_of
 
 T = TypeVar("T")
@@ -58,8 +58,7 @@ def replay(
 
 async def _on_bus(home: Home, work: Callable[[EventBus], Awaitable[T]]) -> T:
     edge_of(home)
-    url = Postgres(home.folder("postgres"), home.sockets).url("bazaar_events", "bazaar_events")
-    bus = event_bus(url)
+    bus = event_bus(events_url(home))
     try:
         await bus.open()
         return await work(bus)

@@ -14,7 +14,9 @@ from tools.commands import HomeOption
 EVERYTHING = ["-n", "2", "--no-loadscope-reorder"]
 """Two workers, since half the time the tests wait; each takes files in the order of pytest's `testpaths`."""
 
-AllOption = Annotated[bool, typer.Option("--all", help="Every failure of every failpoint, where otherwise a sample of them is tried.")]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Every failure of every failpoint, where otherwise a sample is tried, and what needs Pulsar.")
+]
 
 
 def run_tests(context: typer.Context, every: AllOption = False, home: HomeOption = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from typing import IO, Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from tools import ROOT, ExpectedFailure
+from tools.bus import Bus, choose
 from tools.commands import HomeOption, home_of
 from tools.home import Home
 from tools.servers import Program
@@ -25,17 +28,24 @@ PATIENCE = 100.0
 def up(
     context: typer.Context,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Come back once everything is ready, and leave it running.")] = False,
+    bus: Annotated[
+        Bus | None,
+        typer.Option("--bus", help="What the event bus of a new home runs on: postgres when left out. A home stays with its own."),
+    ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Starts everything: PostgreSQL, Redis, MongoDB, a payment sandbox, two workers, the edge."""
+    """Starts everything: PostgreSQL, Redis, MongoDB, a payment sandbox, two workers, the edge; Pulsar where it is the event bus."""
     place = home_of(context, home)
     place.prepare()
+    engine = choose(place, bus)
     state = place.read_state()
     if state and state.is_running() and state.phase == "ready":
         print(f"Bazaar is already up at {state.edge}")
         return
+    if engine is Bus.PULSAR:
+        _fetch_pulsar()
     began = time.monotonic()
-    supervisor = _start_supervisor(place, detach)
+    supervisor = _start_supervisor(place, engine, detach)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         edge = _follow(supervisor, place)
@@ -56,9 +66,24 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _start_supervisor(home: Home, detach: bool) -> subprocess.Popen[bytes]:
+def _fetch_pulsar() -> None:
+    """Fetches what Pulsar consists of, unless some home of this user has done so before.
+
+    Raises:
+        ExpectedFailure: there is no Java, or the jars can't be fetched.
+    """
+    # Loaded here: other homes needn't wait for what Pulsar's certificates take.
+    from tools.servers.pulsar import fetch, find_java
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Fetching Pulsar's jars (234 MB)", total=None, visible=False)
+        fetch(find_java(os.environ), os.environ, lambda done, total: progress.update(task, completed=done, total=total, visible=True))
+
+
+def _start_supervisor(home: Home, bus: Bus, detach: bool) -> subprocess.Popen[bytes]:
     """In a session of its own, so that a terminal's Ctrl-C or end reaches it through this process alone, or not at all."""
-    argv = [sys.executable, "-m", "tools.supervisor", str(home.path)]
+    argv = [sys.executable, "-m", "tools.supervisor", str(home.path), bus]
     command = argv if detach else Program(argv).command()
     with home.log("supervisor").open("ab") as errors:
         return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)

@@ -165,6 +165,12 @@ class Running:
                 raise StartFailed(f"{self._server.name} was not ready within {self._timeout:.0f} s; see {self._log}")
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        """Of the process, once started."""
+        assert self._process is not None
+        return self._process.pid
+
     def send(self, number: signal.Signals) -> None:
         """Signals the process, unless it has ended."""
         assert self._process is not None

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tools import ExpectedFailure
+from tools.servers import Program
 
 VERSION = "4.0.7"
 POM = Path(__file__).with_name("pom.xml")
@@ -72,7 +73,8 @@ def _fetch(maven: str, jars: Path, environment: Mapping[str, str], progress: Pro
 
 def _run_maven(maven: str, place: Path, environment: Mapping[str, str], progress: Progress, names: Set[str]) -> None:
     options = [f"-Dmaven.repo.local={place / 'repository'}", f"-DoutputDirectory={place / 'jars'}", "-DincludeScope=runtime"]
-    command = [maven, "--batch-mode", "--file", str(POM), GOAL, *options]
+    # Ends with this process, whose lock goes to the next one that fetches.
+    command = Program([maven, "--batch-mode", "--file", str(POM), GOAL, *options]).command()
     seen: set[str] = set()
     said = ""
     with subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:

@@ -20,6 +20,7 @@ TENANT, NAMESPACE = "bazaar", "bazaar/shop"
 SIGNING_KEY = "pulsar_key.pem"
 OPENED = ("java.io", "java.util.zip", "java.nio", "jdk.internal.misc", "sun.net", "jdk.internal.platform")
 """Packages of Java's base that Pulsar and Netty reach into."""
+LOGGING = Path(__file__).with_name("log4j2.xml")
 DRIVERS = "org.apache.pulsar.metadata.bookkeeper.PulsarMetadata"
 
 
@@ -85,6 +86,7 @@ class Pulsar:
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
         machine = ["-Xms64m", "-Xmx512m", "-XX:MaxDirectMemorySize=256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *opened]
         machine += ["--add-opens=java.management/sun.management=ALL-UNNAMED", "-Dio.netty.tryReflectionSetAccessible=true"]
+        machine += [f"-Dlog4j2.configurationFile={LOGGING}"]
         machine += [f"-Dbookkeeper.metadata.{side}.drivers={DRIVERS}{side.capitalize()}Driver" for side in ("bookie", "client")]
         classes = ["-cp", f"{jars.folder(os.environ)}/*", main]
         return [str(word) for word in (self._java, *machine, *classes, *arguments)]
@@ -102,7 +104,8 @@ class Pulsar:
 
     def _make_namespace(self) -> bool:
         clusters = [configuration.FIXED["clusterName"]]
-        self._status("PUT", f"/admin/v2/tenants/{TENANT}", {"adminRoles": [], "allowedClusters": clusters})
+        if self._status("GET", f"/admin/v2/tenants/{TENANT}") != 200:
+            self._status("PUT", f"/admin/v2/tenants/{TENANT}", {"adminRoles": [], "allowedClusters": clusters})
         policies: dict[str, Any] = {"autoTopicCreationOverride": {"allowAutoTopicCreation": False}}
         return self._status("PUT", f"/admin/v2/namespaces/{NAMESPACE}", policies) == 204
 

@@ -29,8 +29,9 @@ def was_cut_off(metadata: Path) -> bool:
 def forget_locks(java: Java, metadata: Path) -> None:
     """Removes the lock that a killed storage still holds on its own address (3 s).
 
-    A new one would drop it too, but only while it takes the lock itself. When the drop comes late it takes that for a loss of its own lock,
-    takes it again, hears of that, and so on, a thousand times a second, for as long as it lives. Listing the storages drops it before.
+    A new one would drop it too, but only while it takes the lock itself. When word of the drop comes late, it takes that for the loss of
+    its own lock, takes it again, hears of that, and so on, a thousand times a second for as long as it lives. Listing the storages drops
+    the old lock before.
 
     Raises:
         StartFailed: the metadata can't be read.
@@ -40,6 +41,7 @@ def forget_locks(java: Java, metadata: Path) -> None:
         settings.flush()
         command = java("org.apache.bookkeeper.bookie.BookieShell", "-conf", settings.name, "listbookies", "-rw")
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
-    # It ends with 255 when there is no storage left, as it should be.
-    if "close.instanceId" not in done.stdout:
-        raise StartFailed("Pulsar's metadata can't be read: " + (done.stderr.strip().splitlines() or ["it said nothing"])[-1])
+    if was_cut_off(metadata):
+        raise StartFailed(
+            "Pulsar's metadata can't be read: " + ((done.stdout + done.stderr).strip().splitlines() or ["it said nothing"])[-1]
+        )
