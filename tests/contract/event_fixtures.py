@@ -139,10 +139,11 @@ class Crew:
     url: str
     stage: Stage
     journal: Path
+    batch_size: int = 20
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     async def start(self, name: str, hold: str | None = None) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(WORKER), self.url, self.stage.topic, self.stage.group, str(self.journal), name]
+        command = [sys.executable, str(WORKER), self.url, self.stage.topic, self.stage.group, str(self.journal), str(self.batch_size), name]
         if hold:
             command += ["--hold", hold]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'generated/python'}"}

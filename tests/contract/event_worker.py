@@ -1,6 +1,6 @@
 """A consumer process for the event bus's contract: writes to a journal shared by all workers, in which the order of lines is that of time.
 
-    event_worker.py URL TOPIC GROUP JOURNAL NAME [--hold KEY]
+    event_worker.py URL TOPIC GROUP JOURNAL BATCH_SIZE NAME [--hold KEY]
 
 Lines: `NAME begin|end KEY VERSION`, `NAME ready`. With --hold, an event of that key is held until a line comes in. SIGTERM closes cleanly.
 """
@@ -15,7 +15,7 @@ from services.kit.events import event_bus
 from services.kit.events.port import Event, Subscription
 
 
-async def main(url: str, topic: str, group: str, journal: str, name: str, held_key: str | None = None) -> None:
+async def main(url: str, topic: str, group: str, journal: str, batch_size: str, name: str, held_key: str | None = None) -> None:
     file = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     loop = asyncio.get_running_loop()
 
@@ -30,7 +30,7 @@ async def main(url: str, topic: str, group: str, journal: str, name: str, held_k
 
     bus = event_bus(url)
     await bus.open()
-    consuming = asyncio.create_task(bus.consume(Subscription(topic, group, handle, batch_size=20)))
+    consuming = asyncio.create_task(bus.consume(Subscription(topic, group, handle, batch_size=int(batch_size))))
     loop.add_signal_handler(signal.SIGTERM, consuming.cancel)
     note("ready")
     await asyncio.wait([consuming])

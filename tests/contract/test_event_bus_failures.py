@@ -67,7 +67,7 @@ async def test_a_dead_letter_is_no_backlog(stage: Stage):
 
 
 async def test_a_failed_event_counts_as_retrying(bus_address: str):
-    bus = event_bus(bus_address, retry_delays=[timedelta(hours=1)])
+    bus = event_bus(bus_address, retry_delays=[timedelta(minutes=15)])
     await bus.open()
     stage = await stage_on(bus)
     await stage.publish("k", 1, 2)

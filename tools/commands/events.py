@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 import typer
 from psycopg import OperationalError
 
+from services.kit.errors import Unavailable
 from services.kit.events import EventBus, event_bus
 from services.kit.events.port import REPLAY_AGE, ReplayTooOld
 from tools import ExpectedFailure
@@ -19,7 +21,7 @@ from tools.shop import edge_of
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Events that a group of consumers gave up on.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Events that a group of consumers gave up on, or is to have again.", no_args_is_help=True, rich_markup_mode=None)
 GroupOption = Annotated[str | None, typer.Option("--group", metavar="NAME", help="Only what this group gave up on.")]
 
 
@@ -47,13 +49,29 @@ def replay(
     home: HomeOption = None,
 ) -> None:
     """Gives dead letters back to their groups."""
-    if not_numbers := [id for id in ids or () if not id.isdigit()]:
-        raise ExpectedFailure(f"{not_numbers[0]} is not the id of a dead letter; `events dead` shows them")
+    if strangers := [id for id in ids or () if not id.replace(":", "").isdigit()]:
+        raise ExpectedFailure(f"{strangers[0]} is not the id of a dead letter; `events dead` shows them")
     try:
         count = asyncio.run(_on_bus(home_of(context, home), lambda bus: bus.replay(ids or None, group=group, force=force)))
     except ReplayTooOld as error:
         raise ExpectedFailure(f"{error} --force replays them all the same.") from None
     print(f"{count} given back")
+
+
+@app.command()
+def rewind(
+    context: typer.Context,
+    topic: Annotated[str, typer.Argument(help="As docs/events.md names it.")],
+    group: Annotated[str, typer.Argument(help="The group that is to have its events again.")],
+    to: Annotated[datetime, typer.Argument(help="From which publication on, in UTC.", formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"])],
+    home: HomeOption = None,
+) -> None:
+    """Gives a group all events of a topic again from a time on; what it has done already it knows by their ids."""
+    try:
+        asyncio.run(_on_bus(home_of(context, home), lambda bus: bus.rewind(topic, group, to.replace(tzinfo=UTC))))
+    except ReplayTooOld as error:
+        raise ExpectedFailure(str(error)) from None
+    print(f"{group} works {topic} again from {to:%Y-%m-%d %H:%M:%S} UTC on")
 
 
 async def _on_bus(home: Home, work: Callable[[EventBus], Awaitable[T]]) -> T:
@@ -62,7 +80,7 @@ async def _on_bus(home: Home, work: Callable[[EventBus], Awaitable[T]]) -> T:
     try:
         await bus.open()
         return await work(bus)
-    except OperationalError as error:
+    except (OperationalError, Unavailable) as error:
         raise ExpectedFailure(f"the event bus cannot be reached: {error}") from None
     finally:
         await bus.close()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from services.kit.events.port import RETRY_DELAYS, EventBus
+from services.kit.events.port import LONGEST_DELAY, RETRY_DELAYS, EventBus
 from services.kit.events.postgres_bus import PostgresBus
 
 
@@ -11,8 +11,10 @@ def event_bus(url: str, *, retry_delays: Sequence[timedelta] = RETRY_DELAYS) -> 
     """The bus at an address (BAZAAR_EVENTS_URL), not yet open.
 
     Raises:
-        ValueError: no adapter serves the address's scheme, or the address lacks a part.
+        ValueError: no adapter serves the address's scheme, the address lacks a part, or a delay is over 15 minutes.
     """
+    if any(delay > LONGEST_DELAY for delay in retry_delays):
+        raise ValueError(f"An event waits {LONGEST_DELAY // timedelta(minutes=1)} minutes at most; a due time of its row waits longer.")
     scheme = url.partition("://")[0]
     if scheme in ("postgres", "postgresql"):
         return PostgresBus(url, retry_delays=retry_delays)

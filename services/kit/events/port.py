@@ -17,6 +17,10 @@ RETRY_DELAYS = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30
 """Waits before each new attempt at an event that failed; it is dead after the last."""
 
 
+LONGEST_DELAY = timedelta(minutes=15)
+"""Whatever is to wait longer is a row with its due time, in the service that it belongs to (kit.timers)."""
+
+
 class Delivery(Enum):
     """How the members of a group share a topic."""
 
