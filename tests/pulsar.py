@@ -15,7 +15,7 @@ import pytest
 
 from tools.secrets import make_missing
 from tools.servers import Running
-from tools.servers.pulsar import JavaMissing, MavenMissing, Pulsar, fetch, find_java
+from tools.servers.pulsar import JavaMissing, MavenMissing, Pulsar, archive, fetch, find_java, rehearse
 
 START_SECONDS = 90
 """How long a broker may take; one that was killed takes longer."""
@@ -98,9 +98,12 @@ def running_pulsar(folder: Path) -> Iterator[Broker]:
 def pulsar_jars() -> Path:
     """Fetches Pulsar, once for all homes of this user; skips the test where the machine has no Java or no Maven."""
     try:
-        return fetch(find_java(os.environ), os.environ)
+        java = find_java(os.environ)
+        jars = fetch(java, os.environ)
     except (JavaMissing, MavenMissing) as missing:
         pytest.skip(str(missing))
+    rehearse(archive(java, os.environ))
+    return jars
 
 
 @pytest.fixture(scope="session")

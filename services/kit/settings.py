@@ -50,7 +50,9 @@ class Settings(BaseSettings):
     """PostgreSQL of the services; `{service}` is filled in: `postgresql://bazaar_{service}@/bazaar_{service}?host=/run/postgres`."""
 
     events_url: str = Field(default="", repr=False)
-    """The event bus; its scheme chooses the engine: `postgres://bazaar_events@/bazaar_events?host=/run/postgres`."""
+    """The event bus; its scheme chooses the engine: `postgres://bazaar_events@/bazaar_events?host=/run/postgres`,
+    `pulsar+ssl://:token@broker:6651/bazaar/shop?ca=/etc/bazaar/ca.pem`, or `pulsar://…` without TLS.
+    """
 
     redis_url: str = Field(default="", repr=False)
     """Any node of the Redis Cluster: `redis://:password@127.0.0.1:7100`."""

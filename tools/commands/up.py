@@ -73,12 +73,16 @@ def _fetch_pulsar() -> None:
         ExpectedFailure: there is no Java, or the jars can't be fetched.
     """
     # Loaded here: other homes needn't wait for what Pulsar's certificates take.
-    from tools.servers.pulsar import fetch, find_java
+    from tools.servers.pulsar import archive, fetch, find_java, rehearse
 
+    java = find_java(os.environ)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Fetching Pulsar's jars (234 MB)", total=None, visible=False)
-        fetch(find_java(os.environ), os.environ, lambda done, total: progress.update(task, completed=done, total=total, visible=True))
+        fetch(java, os.environ, lambda done, total: progress.update(task, completed=done, total=total, visible=True))
+    if not (kept := archive(java, os.environ)).exists():
+        with Console(stderr=True).status("Preparing Pulsar (once; half a minute)"):
+            rehearse(kept)
 
 
 def _start_supervisor(home: Home, bus: Bus, detach: bool) -> subprocess.Popen[bytes]:

@@ -122,12 +122,18 @@ def is_listening(port: int) -> bool:
 
 
 class Running:
-    """A server started for the length of a `with` block; the supervisor has its own loop."""
+    """A server started for the length of a `with` block; the supervisor has its own loop.
 
-    def __init__(self, server: Server, log: Path, *, timeout: float = 30) -> None:
+    Args:
+        timeout: seconds until it must be ready.
+        patience: seconds that it has to end by itself.
+    """
+
+    def __init__(self, server: Server, log: Path, *, timeout: float = 30, patience: float = 10) -> None:
         self._server = server
         self._log = log
         self._timeout = timeout
+        self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Running:
@@ -177,11 +183,11 @@ class Running:
         self._process.send_signal(number)
 
     def stop(self) -> int:
-        """Ends it: its own signal first, SIGKILL after 10 s. Returns the exit code."""
+        """Ends it: its own signal first, SIGKILL once our patience has run out. Returns the exit code."""
         assert self._process is not None
         self.send(self._server.program().stop_signal)
         try:
-            return self._process.wait(10)
+            return self._process.wait(self._patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()

@@ -38,6 +38,13 @@ def folder(environment: Mapping[str, str]) -> Path:
     return Path(cache) / "bazaar" / f"pulsar-{VERSION}"
 
 
+def archive(java: Path, environment: Mapping[str, str]) -> Path:
+    """Where that very Java's archive of the classes in the jars is, or will be; see `rehearsal.py`."""
+    program = java.resolve()
+    which = hashlib.sha256(f"{program} {program.stat().st_mtime_ns}".encode()).hexdigest()[:8]
+    return folder(environment).with_name(f"pulsar-{VERSION}-{which}.jsa")
+
+
 def fetch(java: Path, environment: Mapping[str, str], progress: Progress = lambda *_: None, hashes: Path = HASHES) -> Path:
     """Fetches the jars unless they are there (234 MB); returns their folder.
 
@@ -52,7 +59,7 @@ def fetch(java: Path, environment: Mapping[str, str], progress: Progress = lambd
     if maven is None:
         raise MavenMissing("Pulsar's jars are fetched by Maven, and there is none here: apt-get install maven")
     jars.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(jars.with_name(f"{jars.name}.lock")):
+    with locked(jars):
         if not jars.exists():
             _fetch(maven, jars, {**environment, "JAVA_HOME": str(java.resolve().parent.parent)}, progress, _expected(hashes))
     return jars
@@ -109,9 +116,9 @@ def _sha256(file: Path) -> str:
 
 
 @contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """One at a time, whatever process; the kernel frees the lock of one that dies."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def locked(place: Path) -> Iterator[None]:
+    """One at a time makes what is to be there, whatever process; the kernel frees the lock of one that dies."""
+    descriptor = os.open(place.with_name(f"{place.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

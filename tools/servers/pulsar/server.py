@@ -30,12 +30,14 @@ class Pulsar:
     Args:
         directory: of its data and configuration.
         vault: folder of the home's secrets; the certificates are made there.
+        recording: the file for an archive of all classes that are loaded, written when it ends.
     """
 
     name = "pulsar"
     role = "broker"
 
-    def __init__(self, directory: Path, vault: Path, ports: Ports | None = None) -> None:
+    def __init__(self, directory: Path, vault: Path, ports: Ports | None = None, recording: Path | None = None) -> None:
+        self._recording = recording
         self._directory = directory
         self._vault = vault
         self.ports = ports or Ports(free_port(), free_port(), free_port(), free_port())
@@ -86,10 +88,18 @@ class Pulsar:
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
         machine = ["-Xms64m", "-Xmx512m", "-XX:MaxDirectMemorySize=256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *opened]
         machine += ["--add-opens=java.management/sun.management=ALL-UNNAMED", "-Dio.netty.tryReflectionSetAccessible=true"]
+        machine += self._classes()
         machine += [f"-Dlog4j2.configurationFile={LOGGING}"]
         machine += [f"-Dbookkeeper.metadata.{side}.drivers={DRIVERS}{side.capitalize()}Driver" for side in ("bookie", "client")]
         classes = ["-cp", f"{jars.folder(os.environ)}/*", main]
         return [str(word) for word in (self._java, *machine, *classes, *arguments)]
+
+    def _classes(self) -> list[str]:
+        """Where Java finds what it knows of the classes, or keeps it."""
+        if self._recording:
+            return [f"-XX:ArchiveClassesAtExit={self._recording}"]
+        archive = jars.archive(self._java, os.environ)
+        return [f"-XX:SharedArchiveFile={archive}"] if archive.exists() else []
 
     def ready(self) -> bool:
         """Whether it stores and gives back a message; makes the shop's namespace on the first start."""

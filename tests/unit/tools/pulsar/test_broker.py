@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from services.kit.events.pulsar.address import Address
 from services.kit.ids import uuid7
 from tests.pulsar import Broker, running_pulsar
 from tools.secrets import MAKERS
-from tools.servers.pulsar import credentials, storage
+from tools.servers.pulsar import archive, credentials, find_java, storage
 from tools.servers.pulsar.server import SIGNING_KEY
 
 pytestmark = pytest.mark.pulsar
@@ -136,6 +137,12 @@ def test_the_settings_and_the_keys_are_the_owners_alone(pulsar):
 
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert len(files) == 5
+
+
+def test_it_starts_with_the_classes_that_were_kept(pulsar):
+    kept = archive(find_java(os.environ), os.environ)
+
+    assert str(kept) in Path(f"/proc/{pulsar.pid}/maps").read_text()
 
 
 def test_the_log_shows_no_token(pulsar):
