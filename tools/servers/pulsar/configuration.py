@@ -40,6 +40,10 @@ FIXED = {
     "brokerDeduplicationEnabled": "false",
     # A client that is frozen loses what it held after two of these.
     "keepAliveIntervalSeconds": "1",
+    # What nobody has worked off may not fill the disk: publishers are refused, and keep their events in their outboxes.
+    "backlogQuotaDefaultLimitBytes": str(2 * 2**30),
+    "backlogQuotaDefaultRetentionPolicy": "producer_exception",
+    "backlogQuotaCheckIntervalInSeconds": "5",
     # Topics are declared, and go with nobody's leave.
     "allowAutoTopicCreation": "false",
     "brokerDeleteInactiveTopicsEnabled": "false",
