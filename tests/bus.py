@@ -9,10 +9,8 @@ from typing import Any, Protocol
 import psycopg
 
 from services.kit.events import event_bus
+from services.kit.events.port import Event
 from services.kit.events.pulsar.address import Address
-
-Read = tuple[str, str]
-"""An event's subject and type."""
 
 
 class BusBooks(Protocol):
@@ -26,7 +24,7 @@ class BusBooks(Protocol):
         """How many events of those that the mark covers each group has yet to work off, by group and topic."""
         ...
 
-    async def told(self, topic: str) -> list[Read]:
+    async def told(self, topic: str) -> list[Event]:
         """Every event kept of a topic; those of one key in order."""
         ...
 
@@ -54,9 +52,10 @@ class PostgresBooks:
         left.update((group, topic) for group, topic in await self._rows(failures))
         return left
 
-    async def told(self, topic: str) -> list[Read]:
-        log = "SELECT subject, type FROM log JOIN partitions p ON p.id = partition_id WHERE p.topic = %s ORDER BY p.id, position"
-        return [(subject, kind) for subject, kind in await self._rows(log, topic)]
+    async def told(self, topic: str) -> list[Event]:
+        log = """SELECT event_id::text, topic, key, type, subject, aggregate_version, payload, source, occurred_at, traceparent
+                 FROM log JOIN partitions ON partitions.id = partition_id WHERE topic = %s ORDER BY partition_id, position"""
+        return [Event(*row) for row in await self._rows(log, topic)]
 
     async def _rows(self, statement: str, *values: Any) -> list[Any]:
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
@@ -88,22 +87,23 @@ class PulsarBooks:
             left[group, topic] += 0 if (group, topic, partition) in mark else count
         return left
 
-    async def told(self, topic: str) -> list[Read]:
+    async def told(self, topic: str) -> list[Event]:
         return await asyncio.to_thread(self._read, topic)
 
-    def _read(self, topic: str) -> list[Read]:
+    def _read(self, topic: str) -> list[Event]:
         # A library of 20 MB, which a shop on the other bus has no use for.
         import pulsar
+
+        from services.kit.events.pulsar.messages import incoming
 
         address = Address.parse(self._url)
         quiet = pulsar.ConsoleLogger(pulsar.LoggerLevel.Error)
         client = pulsar.Client(address.brokers, authentication=pulsar.AuthenticationToken(address.token), logger=quiet)
         try:
             reader = client.create_reader(address.topic(topic), pulsar.MessageId.earliest)
-            found: list[Read] = []
+            found: list[Event] = []
             while reader.has_message_available():
-                properties = reader.read_next(10_000).properties()
-                found.append((properties["subject"], properties["type"]))
+                found.append(incoming(reader.read_next(10_000), topic).event)
             return found
         finally:
             client.close()

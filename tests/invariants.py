@@ -18,6 +18,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from tests.bus import books_of
+from tests.pulsar import Broker
 
 _SETTLE_SECONDS = 30.0
 _PUBLISHERS = ("orders", "payments")
@@ -38,11 +39,13 @@ class Servers:
         databases: PostgreSQL of a service, with `{service}` to be filled in.
         events: the event bus.
         books: the SQLite file of the payment gateway's own books, where there is one.
+        broker: the process of the bus, where it has one of its own.
     """
 
     databases: str
     events: str
     books: Path | None = None
+    broker: Broker | None = None
 
     def database(self, service: str) -> str:
         return self.databases.replace("{service}", service)
@@ -193,8 +196,8 @@ async def _deadlines(servers: Servers) -> list[str]:
 async def _events_of_orders(servers: Servers) -> list[str]:
     """Every change of an order that anybody could see has its event, once, in order."""
     told: dict[str, list[str]] = {}
-    for order_id, kind in await books_of(servers.events).told("orders"):
-        told.setdefault(order_id, []).append(kind.rpartition(".")[2])
+    for event in await books_of(servers.events).told("orders"):
+        told.setdefault(event.subject, []).append(event.type.rpartition(".")[2])
     events = {
         "PAYMENT_PENDING": "OrderCreated",
         "PAYMENT_FAILED": "OrderPaymentFailed",

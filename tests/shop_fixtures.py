@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from services.__main__ import find_services, migrate_all
 from services.kit.runtime import Runtime
 from services.revocation import Revocations
 from tests.invariants import Servers
+from tests.pulsar import Broker
 from tests.sandbox import Door, running_sandbox
 from tests.shop import Customer, Shop, settings_for, webhooks_to
 from tools.secrets import make_missing
@@ -27,7 +29,12 @@ MIGRATED = ("users", "inventory", "cart", "pricing", "orders", "payments", "rank
 
 @pytest.fixture(scope="session")
 async def shop(
-    postgres: TestPostgres, redis_url: str, mongo_url: str, short_directory: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    postgres: TestPostgres,
+    redis_url: str,
+    mongo_url: str,
+    short_directory: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Shop]:
     """All services in this process."""
     # With its default, which shows every local variable, an error takes a second of this process's time.
@@ -39,7 +46,8 @@ async def shop(
         for name in MIGRATED:
             connection.execute(f"CREATE DATABASE bazaar_{name}")  # type: ignore[arg-type]
     folder = tmp_path_factory.mktemp("gateway")
-    servers = Servers(postgres.url("bazaar_{service}"), postgres.url("bazaar_events"), folder / "sandbox" / "books.sqlite")
+    events, broker = bus_for(request, postgres)
+    servers = Servers(postgres.url("bazaar_{service}"), events, folder / "sandbox" / "books.sqlite", broker)
     door = Door()
     stack = ExitStack()
     server, sandbox = stack.enter_context(running_sandbox(folder, secrets, door.url))
@@ -55,6 +63,14 @@ async def shop(
     await shop.close()
     stack.close()
     door.close()
+
+
+def bus_for(request: pytest.FixtureRequest, postgres: TestPostgres) -> tuple[str, Broker | None]:
+    """The event bus that BAZAAR_TEST_BUS names: `postgres` (unless it says otherwise) or `pulsar`."""
+    if os.environ.get("BAZAAR_TEST_BUS") != "pulsar":
+        return postgres.url("bazaar_events"), None
+    broker: Broker = request.getfixturevalue("pulsar")
+    return broker.admin_url(), broker
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from tests.bus import books_of
 from tests.chaos.conftest import Victim
 from tests.chaos.stops import Side, Stop
 from tests.shop import Customer, Shop
@@ -54,6 +55,13 @@ async def order_id_of(shop: Shop, buyer: Customer) -> str:
 @asynccontextmanager
 async def bus_away(shop: Shop) -> AsyncIterator[None]:
     """Nothing can be published or consumed."""
+    if broker := shop.servers.broker:
+        broker.freeze()
+        try:
+            yield
+        finally:
+            broker.thaw()
+        return
     async with await psycopg.AsyncConnection.connect(shop.servers.events) as connection:
         await connection.execute("LOCK TABLE partitions IN ACCESS EXCLUSIVE MODE")
         yield
@@ -74,6 +82,5 @@ async def payment_of(shop: Shop, order_id: str) -> str:
 
 async def told(shop: Shop, order_id: str) -> list[str]:
     """The events of an order that are on the bus, in order."""
-    log = """SELECT type FROM log JOIN partitions ON partitions.id = partition_id
-             WHERE topic = 'orders' AND subject = %s ORDER BY position"""
-    return [kind.rpartition(".")[2] for (kind,) in await shop.execute("events", log, order_id)]
+    events = await books_of(shop.servers.events).told("orders")
+    return [event.type.rpartition(".")[2] for event in events if event.subject == order_id]

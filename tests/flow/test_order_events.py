@@ -8,23 +8,19 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bazaar.orders.v1 import orders_pb2, orders_service_pb2
-from services.kit.events.port import Event
-from services.kit.events.postgres_bus import PostgresBus
+from services.kit.events import event_bus
+from services.kit.events.port import Event, EventBus
 from services.kit.ids import uuid7
+from tests.bus import books_of
 from tests.serving import refused
 from tests.shop import Customer, Shop, category_of
 
 State = orders_pb2.Order.State
 
-_EVENTS = """
-SELECT event_id::text, topic, key, type, subject, aggregate_version, payload, source, occurred_at, traceparent
-FROM log JOIN partitions ON partitions.id = partition_id WHERE subject = ANY(%s) ORDER BY partition_id, position
-"""
-
 
 @pytest.fixture(scope="module")
-async def bus(shop: Shop) -> AsyncIterator[PostgresBus]:
-    bus = PostgresBus(shop.servers.events)
+async def bus(shop: Shop) -> AsyncIterator[EventBus]:
+    bus = event_bus(shop.servers.events)
     await bus.open()
     yield bus
     await bus.close()
@@ -32,10 +28,11 @@ async def bus(shop: Shop) -> AsyncIterator[PostgresBus]:
 
 async def told_of(shop: Shop, *orders: orders_pb2.Order) -> list[Event]:
     """What was published about these orders."""
-    return [Event(*row) for row in await shop.execute("events", _EVENTS, [order.order_id for order in orders])]
+    books, ids = books_of(shop.servers.events), {order.order_id for order in orders}
+    return [event for topic in ("orders", "order-lines") for event in await books.told(topic) if event.subject in ids]
 
 
-async def test_events_that_come_again_change_nothing(shop: Shop, bus: PostgresBus):
+async def test_events_that_come_again_change_nothing(shop: Shop, bus: EventBus):
     path = ("Twice " + uuid7()[-6:],)
     sku, other_sku, customer = await shop.stocked(9, path=path), await shop.stocked(9, path=path), await shop.customer()
     cart_id = await shop.cart_of(customer, (sku, 2), (other_sku, 1))

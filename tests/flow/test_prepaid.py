@@ -12,27 +12,22 @@ from bazaar.payments.v1 import payments_pb2
 from bazaar.payments.v1 import payments_service_pb2 as pb
 from bazaar.payments.v1.payments_service_pb2_grpc import PaymentsServiceStub
 from bazaar.type.v1.money_pb2 import Money
-from services.kit.events.port import Event
-from services.kit.events.postgres_bus import PostgresBus
+from services.kit.events import event_bus
+from services.kit.events.port import EventBus
+from tests.bus import books_of
 from tests.serving import refused, user
 from tests.shop import Customer, Shop, eventually
 
 
 @pytest.fixture(scope="module")
-async def bus(shop: Shop) -> AsyncIterator[PostgresBus]:
-    bus = PostgresBus(shop.servers.events)
+async def bus(shop: Shop) -> AsyncIterator[EventBus]:
+    bus = event_bus(shop.servers.events)
     await bus.open()
     yield bus
     await bus.close()
 
 
-_EVENTS = """
-SELECT event_id::text, topic, key, type, subject, aggregate_version, payload, source, occurred_at, traceparent
-FROM log JOIN partitions ON partitions.id = partition_id WHERE topic = 'payments' AND key = ANY(%s) ORDER BY partition_id, position
-"""
-
-
-async def test_what_payments_told_may_come_again_in_any_order(shop: Shop, bus: PostgresBus, buyer: Customer):
+async def test_what_payments_told_may_come_again_in_any_order(shop: Shop, bus: EventBus, buyer: Customer):
     sku = await shop.stocked(9)
     card = {"payment_method": payments_pb2.Payment.CARD}
     kept, given_up = await shop.place(buyer, (sku, 1), **card), await shop.place(buyer, (sku, 2), **card)
@@ -43,7 +38,8 @@ async def test_what_payments_told_may_come_again_in_any_order(shop: Shop, bus: P
     await eventually(lambda: shop.stands(buyer, given_up.order.order_id), ("CANCELLED", "REFUNDED"))
     before = [await shop.read(buyer, placed.order.order_id) for placed in (kept, given_up)]
 
-    events = [Event(*row) for row in await shop.execute("events", _EVENTS, [order.order_id for order in before])]
+    ids = {order.order_id for order in before}
+    events = [event for event in await books_of(shop.servers.events).told("payments") if event.key in ids]
     await bus.publish(events)
     await bus.publish(events[::-1])
     assert await shop.violations() == []

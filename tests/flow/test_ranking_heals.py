@@ -14,6 +14,7 @@ from bazaar.ranking.v1 import ranking_service_pb2 as pb
 from services.kit.events.port import Event
 from services.ranking.events import lines_of, subscription
 from services.ranking.model import Query
+from tests.bus import books_of
 from tests.ranked import Ranked, query, ranked
 from tests.shop import ADMIN, Customer, Shop, category_of, eventually
 
@@ -54,13 +55,7 @@ async def source(shop: Shop, category: str) -> int:
 
 async def told(shop: Shop, root: str) -> list[Event]:
     """Every event of a root's lines, as the bus has it."""
-    rows = await shop.execute(
-        "events",
-        """SELECT event_id::text, p.topic, key, type, subject, aggregate_version, payload, source, occurred_at, traceparent
-           FROM log JOIN partitions p ON p.id = partition_id WHERE p.topic = 'order-lines' AND key = %s ORDER BY partition_id, position""",
-        root,
-    )
-    return [Event(*row) for row in rows]
+    return [event for event in await books_of(shop.servers.events).told("order-lines") if event.key == root]
 
 
 async def assert_verified(shop: Shop, root: str) -> None:
