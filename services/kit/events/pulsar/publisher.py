@@ -19,8 +19,8 @@ _AT_ONCE = 500
 _IN_FLIGHT = 5000
 """Messages of a partition that wait for the broker at once; one more fails, and its caller tries again later."""
 _SEND_TIMEOUT_MS = 5000
-_BATCH_DELAY_MS = 10
-"""Longer than it takes to hand over what is in flight: a batch is sent by `flush`, at once."""
+_BATCH_DELAY_MS = 5
+"""What a message waits for company."""
 _LANES = 8
 """Of each partition. Keys that share a lane share batches and a consumer, so that not every key makes an entry of the log of its own."""
 
@@ -28,8 +28,8 @@ _LANES = 8
 class Publisher:
     """The producers of one process, opened at the first use of each partition.
 
-    It chooses partitions itself: a router given to the client would be called by the client's threads, and Python's lock and the client's
-    then wait for each other.
+    It chooses partitions itself and never asks for a flush: in a router's call and in `flush` the client takes its own lock while it holds
+    Python's, and its threads take them the other way round.
 
     Args:
         is_batching: whether messages share entries of the log. Batches are by key, because Key_Shared hands out whole entries.
@@ -98,21 +98,17 @@ class Publisher:
 
 
 async def _sent(producer: Producer, lot: Sequence[tuple[int, Outgoing]]) -> None:
-    """Hands messages over, has them sent, and waits until they are stored."""
-    sending = [
-        asyncio.ensure_future(
-            producer.send(
-                message.event.payload,
-                properties=message.all_properties(),
-                partition_key=message.event.key,
-                ordering_key=str(lane),
-                deliver_after=message.delay,
-            )
+    """Hands messages over in their order, and waits until they are stored."""
+    sending = (
+        producer.send(
+            message.event.payload,
+            properties=message.all_properties(),
+            partition_key=message.event.key,
+            ordering_key=str(lane),
+            deliver_after=message.delay,
         )
         for lane, message in lot
-    ]
-    await asyncio.sleep(0)  # each send begins here, in their order
-    await producer.flush()
+    )
     for outcome in await asyncio.gather(*sending, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
