@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bazaar.orders.v1 import events_pb2
 from services.cart.store import CartStore, Ordered
 from services.kit.clock import Clock
-from services.kit.events.port import Event, Subscription
+from services.kit.events.port import PATIENT, Event, Subscription
 
 GROUP = "cart"
 
@@ -21,7 +21,7 @@ def drop_what_was_ordered(carts: CartStore, clock: Clock) -> Subscription:
         if ordered:
             await carts.take_out(GROUP, ordered, clock())
 
-    return Subscription("orders", GROUP, handle, types=frozenset({events_pb2.OrderPlaced.DESCRIPTOR.full_name}))
+    return Subscription("orders", GROUP, handle, types=frozenset({events_pb2.OrderPlaced.DESCRIPTOR.full_name}), patience=PATIENT)
 
 
 def _ordered(event: Event) -> Ordered | None:

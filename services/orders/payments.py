@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from bazaar.payments.v1 import events_pb2
-from services.kit.events.port import Event, Subscription
+from services.kit.events.port import PATIENT, Event, Subscription
 from services.orders.model import Order, OrderNotFound
 from services.orders.paying import payment_told
 from services.orders.settlement import Settlement
@@ -58,4 +58,4 @@ def settle_what_is_paid(store: OrderStore, settlement: Settlement) -> Subscripti
         if state == "CAPTURED":
             await settlement.captured(event.key)
 
-    return Subscription("payments", GROUP, handle, types=_TYPES)
+    return Subscription("payments", GROUP, handle, types=_TYPES, patience=PATIENT)

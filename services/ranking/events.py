@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bazaar.orders.v1 import events_pb2, orders_pb2
-from services.kit.events.port import Event, Subscription
+from services.kit.events.port import PATIENT, Event, Subscription
 from services.ranking.model import SECONDS_IN_HOUR, Line
 from services.ranking.projection import Projection
 
@@ -19,7 +19,7 @@ def subscription(projection: Projection) -> Subscription:
     async def count(events: Sequence[Event]) -> None:
         await projection.count([line for event in events for line in lines_of(event)])
 
-    return Subscription(TOPIC, GROUP, count, batch_size=500)
+    return Subscription(TOPIC, GROUP, count, batch_size=500, patience=PATIENT)
 
 
 def lines_of(event: Event) -> Iterable[Line]:

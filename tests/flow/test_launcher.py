@@ -78,3 +78,15 @@ def test_modules_are_compiled_once_whatever_the_shell_says():
         ["sh", "-c", shell, str(ROOT / "bazaar")], env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True
     )
     assert done.stdout == f"False {ROOT / '.venv' / 'compiled'}\n"
+
+
+def test_an_environment_that_works_is_kept_though_another_python_is_found(python, launch, tmp_path: Path):
+    made_by_another = tmp_path / ".venv" / "bin" / "python"
+    made_by_another.parent.mkdir(parents=True)
+    made_by_another.write_text('#!/bin/sh\ncase "$*" in *pip*) exit 1 ;; esac\n')
+    made_by_another.chmod(0o755)
+    calls = tmp_path / "calls"
+
+    launch(python(f'case "$*" in *"-m venv"*) echo venv >>{calls} ;; *) exec {sys.executable} "$@" ;; esac'))
+
+    assert not calls.exists()

@@ -17,7 +17,6 @@ from services.kit.pacing import Pace
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
-_TURN_SECONDS = 0.1
 
 _log = structlog.get_logger(__name__)
 
@@ -37,7 +36,7 @@ class GroupConsumer:
         self._has_retries = False
         self._is_behind = False
         """Whether more waits than one batch takes: then the next one needs no company."""
-        self._pace = Pace(_TURN_SECONDS)
+        self._pace = Pace(subscription.patience.total_seconds())
 
     def wake(self) -> None:
         self._has_work.set()

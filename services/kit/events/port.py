@@ -21,6 +21,10 @@ LONGEST_DELAY = timedelta(minutes=15)
 """Whatever is to wait longer is a row with its due time, in the service that it belongs to (kit.timers)."""
 
 
+PATIENT = timedelta(milliseconds=100)
+"""Patience of those whom no caller waits for."""
+
+
 class Delivery(Enum):
     """How the members of a group share a topic."""
 
@@ -83,6 +87,8 @@ class Subscription:
     """The most events in one call of `handle`."""
     types: frozenset[str] = frozenset()
     """The types that the handler wants, by their full proto names; the others are acked for it. Empty: every type."""
+    patience: timedelta = timedelta(milliseconds=20)
+    """How long an event may wait for others while there is a steady stream of them: those of one call share what it costs."""
 
     def wants(self, event: Event) -> bool:
         """Whether the event is one for the handler."""

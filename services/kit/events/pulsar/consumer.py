@@ -18,7 +18,6 @@ from services.kit.pacing import Pace
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
-_TURN_SECONDS = 0.02
 
 _log = structlog.get_logger(__name__)
 
@@ -52,7 +51,7 @@ class GroupConsumer:
 
     async def _consume(self, topic: str, kind: ConsumerType, work: Work) -> None:
         subscription, pause = self._subscription, _FIRST_PAUSE_SECONDS
-        pace = Pace(_TURN_SECONDS)
+        pace = Pace(subscription.patience.total_seconds())
         while not is_cancelled():
             try:
                 async with subscribed(
