@@ -18,7 +18,7 @@ from typing import Protocol
 import structlog
 from pymongo.asynchronous.collection import AsyncCollection
 
-from services.kit.changes import Change, Kind, StreamEnded, Tail, Token, followed, is_for_good, place_now
+from services.kit.changes import READ_AT_ONCE, Change, Kind, StreamEnded, Tail, Token, followed, is_for_good, place_now
 from services.kit.events.port import Event
 from services.kit.leader import Lease, LeaseLost
 from services.kit.mongo import Document
@@ -147,7 +147,8 @@ class ChangeStream:
     async def _take_page(self, portion: _Portion, after: str) -> str | None:
         """Adds documents by id; returns the last one's id, None after all."""
         count = 0
-        async with self._collection.find({"_id": {"$gt": after}}).sort("_id", 1).limit(_MOST_EVENTS) as documents:
+        found = self._collection.find({"_id": {"$gt": after}}, batch_size=READ_AT_ONCE).sort("_id", 1).limit(_MOST_EVENTS)
+        async with found as documents:
             async for document in documents:
                 self._add(portion, Change(Kind.FOUND, document["_id"], document))
                 after, count = document["_id"], count + 1

@@ -87,6 +87,13 @@ class Capture:
             rows = await (await connection.execute("SELECT type, key, aggregate_version FROM outbox ORDER BY id")).fetchall()
         return [(row["type"].rpartition(".")[2], row["key"], row["aggregate_version"]) for row in rows]
 
+    async def count(self) -> int:
+        """How many events are in the outbox."""
+        async with self.database.connection() as connection:
+            row = await (await connection.execute("SELECT count(*) AS count FROM outbox")).fetchone()
+        assert row
+        return row["count"]
+
     async def messages(self) -> list[events_pb2.CatalogEvent]:
         async with self.database.connection() as connection:
             rows = await (await connection.execute("SELECT payload FROM outbox ORDER BY id")).fetchall()
