@@ -22,10 +22,12 @@ from services.kit.changes import READ_AT_ONCE, Change, Kind, StreamEnded, Tail, 
 from services.kit.events.port import Event
 from services.kit.leader import Lease, LeaseLost
 from services.kit.mongo import Document
+from services.kit.pacing import Pace
 
 _MOST_EVENTS = 500
 _MOST_BYTES = 4 * 1024 * 1024
 """Of the payloads in one transaction: a document may have a megabyte."""
+_TURN_SECONDS = 0.05
 _REMEMBER_SECONDS = 30.0
 """How often the place is kept while nothing happens here: the oplog moves on with what happens elsewhere."""
 _SHORTEST_PAUSE_SECONDS = 0.1
@@ -110,8 +112,9 @@ class ChangeStream:
         """Goes on from the place that was kept: after an error nobody knows which that is."""
         place = await self._places.read(self._collection.name) or await self._start_over(lease)
         async with followed(self._collection, place.token) as tail:
-            pages = 0
+            pace, pages = Pace(_TURN_SECONDS), 0
             while True:
+                await pace.turn()
                 lease.check()
                 place = await self._carry(lease, tail, place)
                 if place.found_up_to is not None and (pages := pages + 1) % _PAGES_A_LOG_LINE == 0:

@@ -63,12 +63,15 @@ class Capture:
     @asynccontextmanager
     async def running(self, collection: str = "products") -> AsyncGenerator[None]:
         """A leader at work until the block ends."""
-        task = asyncio.create_task(self.stream(collection).run(await self.elect()))
+        lease = await self.elect()
+        task = asyncio.create_task(self.stream(collection).run(lease))
         try:
             yield
         finally:
+            # As `lead` does it: MongoDB's client may forget that it was cancelled.
+            lease.end()
             task.cancel()
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, LeaseLost):
                 await task
 
     async def follow(self) -> None:
@@ -135,6 +138,5 @@ class Mortal:
     def _die(self) -> None:
         task = asyncio.current_task()
         assert task
-        # As `lead` does it: a client of MongoDB that is opening a cursor may forget that it was cancelled.
         self._lease.end()
         task.cancel()
