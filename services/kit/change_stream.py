@@ -104,7 +104,7 @@ class ChangeStream:
                 raise
             except Exception as error:
                 is_lost = is_lost or is_for_good(error)
-                _log.warning("change stream broke", collection=self._collection.name, is_lost=is_lost, error=repr(error))
+                _log.exception("change stream broke", collection=self._collection.name, is_lost=is_lost)
             await asyncio.sleep(self._pause)
             self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
 
