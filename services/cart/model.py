@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from services.kit.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.kit.money import Money
 
 MOST_SKUS = 100
 MOST_UNITS = 100_000
+LEFT_ALONE = timedelta(hours=24)
+"""So long after its last change a cart counts as abandoned."""
+
 _SKUS_TOLD = 20
+_QUARTER = timedelta(minutes=15)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CartNotFound(NotFound):
@@ -112,6 +117,8 @@ class Cart:
     """In the order they were added."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    version: int = 0
+    """Changes so far; 0 when not stored."""
 
     @property
     def item_count(self) -> int:
@@ -124,6 +131,25 @@ class Cart:
 
     def quantity_of(self, sku: str) -> int:
         return next((item.quantity for item in self.items if item.sku == sku), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What is, or was, ordered from a cart."""
+
+    cart_id: str
+    quantities: dict[str, int]
+    """Units by SKU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A cart that was left with something in it."""
+
+    cart_id: str
+    user_id: str
+    item_count: int
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +244,17 @@ def taken_out(cart: Cart, ordered: Mapping[str, int]) -> Cart:
     left = (replace(item, quantity=item.quantity - ordered.get(item.sku, 0)) for item in cart.items)
     items = tuple(item for item in left if item.quantity > 0)
     return replace(cart, items=items, currency=cart.currency if items else "")
+
+
+def left_at(cart: Cart, now: datetime) -> datetime | None:
+    """When a cart that is touched no more counts as abandoned; None for an empty one.
+
+    At a full quarter of an hour: an indexed time that moved with every item would cost each write its index entries.
+    """
+    if not cart.items:
+        return None
+    since = now + LEFT_ALONE - _EPOCH
+    return _EPOCH + -(-since // _QUARTER) * _QUARTER
 
 
 def _check_stock(sku: str, wanted: int, facts: Facts) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from services.cart.model import Cart, CartNotFound, Item, taken_out
-from services.kit import inbox
+from services.cart.events import abandoned, changes
+from services.cart.model import Abandoned, Cart, CartNotFound, Item, Ordered, left_at, taken_out
+from services.kit import inbox, outbox
 from services.kit.database import Connection, Database
 from services.kit.events.port import Event
 from services.kit.idempotency import Once
@@ -18,7 +19,7 @@ from services.kit.ids import uuid7
 
 _THIS_OR_ACTIVE = "cart_id = coalesce(%(cart_id)s::uuid, (SELECT cart_id FROM active_carts WHERE user_id = %(user_id)s))"
 _COLUMNS = """
-    carts.cart_id, currency, created_at, updated_at,
+    carts.cart_id, currency, created_at, updated_at, version,
     carts.cart_id = (SELECT cart_id FROM active_carts WHERE user_id = carts.user_id) AS is_active
 """
 _ITEM_COLUMNS = "sku, product_id, title, quantity, price_seen"
@@ -55,22 +56,20 @@ WITH gone AS (
                          %(prices_seen)s::bigint[])
     ON CONFLICT (cart_id, sku) DO UPDATE SET title = excluded.title, quantity = excluded.quantity, price_seen = excluded.price_seen
 )
-UPDATE carts SET currency = changed.currency, item_count = changed.item_count, updated_at = %(now)s
-FROM unnest(%(carts)s::uuid[], %(currencies)s::text[], %(item_counts)s::int[]) AS changed (cart_id, currency, item_count)
+UPDATE carts SET currency = changed.currency, item_count = changed.item_count, updated_at = %(now)s, version = changed.version,
+    due_at = changed.due_at
+FROM unnest(%(carts)s::uuid[], %(currencies)s::text[], %(item_counts)s::int[], %(versions)s::bigint[], %(due_ats)s::timestamptz[])
+    AS changed (cart_id, currency, item_count, version, due_at)
 WHERE carts.cart_id = changed.cart_id
+"""
+_ABANDON = """
+WITH due AS (SELECT cart_id FROM carts WHERE due_at <= %s ORDER BY due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE carts SET due_at = NULL, version = version + 1 FROM due WHERE carts.cart_id = due.cart_id
+RETURNING carts.cart_id, user_id, item_count, version
 """
 
 NO_CART = Cart("", is_active=True)
 """What a user has who hasn't put anything into a cart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ordered:
-    """What is, or was, ordered from a cart."""
-
-    cart_id: str
-    quantities: dict[str, int]
-    """Units by SKU."""
 
 
 class CartStore:
@@ -124,7 +123,7 @@ class CartStore:
         async with self._database.transaction() as tx:
             if (answered := await once.answered(tx)) is not None:
                 return answered
-            cart = Cart(uuid7(), is_active=True, created_at=now, updated_at=now)
+            cart = Cart(uuid7(), is_active=True, created_at=now, updated_at=now, version=1)
             tx.defer(_INSERT, [cart.cart_id, user_id, now, now])
             tx.defer(_ACTIVATE, [user_id, cart.cart_id])
             return await once.answer(tx, cart)
@@ -141,8 +140,9 @@ class CartStore:
             before = await self._locked(tx, user_id, cart_id, now)
             after = change(before)
             if after != before:
-                after = replace(after, updated_at=now)
+                after = replace(after, updated_at=now, version=before.version + 1)
                 _write(tx, [(before, after)], now)
+                outbox.append(tx, list(changes(user_id, before, after)))
             return await once.answer(tx, after)
 
     async def take_out(self, group: str, ordered: Sequence[tuple[Event, Ordered]], now: datetime) -> None:
@@ -155,9 +155,16 @@ class CartStore:
                     unseen.discard(event.id)
                     units.setdefault(order.cart_id, Counter()).update(order.quantities)
             carts = await self._locked_many(tx, list(units))
-            changes = [(before, taken_out(before, units[before.cart_id])) for before in carts]
-            if changed := [(before, after) for before, after in changes if before != after]:
+            left = [(before, taken_out(before, units[before.cart_id])) for before in carts]
+            if changed := [(before, replace(after, version=before.version + 1)) for before, after in left if before != after]:
                 _write(tx, changed, now)
+
+    async def abandon(self, now: datetime, limit: int) -> int:
+        """Tells of carts that were left, those left the longest first; returns of how many."""
+        async with self._database.transaction() as tx:
+            rows = await (await tx.execute(_ABANDON, [now, limit])).fetchall()
+            outbox.append(tx, [abandoned(Abandoned(**row), now) for row in rows])
+        return len(rows)
 
     async def _locked_many(self, tx: Connection, cart_ids: Sequence[str]) -> list[Cart]:
         locked, held = await tx.execute_all((_LOCK_MANY, [cart_ids]), (_ITEMS, [cart_ids]))
@@ -204,13 +211,14 @@ def _cart_of(row: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> Cart
         ),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        version=row["version"],
     )
 
 
-def _write(tx: Connection, changes: Sequence[tuple[Cart, Cart]], now: datetime) -> None:
+def _write(tx: Connection, changed: Sequence[tuple[Cart, Cart]], now: datetime) -> None:
     """Brings the rows of locked carts from what they were to what they are now, in one statement."""
-    put = [(after.cart_id, item) for before, after in changes for item in after.items if item not in before.items]
-    gone = [(after.cart_id, sku) for before, after in changes for sku in set(before.skus) - set(after.skus)]
+    put = [(after.cart_id, item) for before, after in changed for item in after.items if item not in before.items]
+    gone = [(after.cart_id, sku) for before, after in changed for sku in set(before.skus) - set(after.skus)]
     tx.defer(
         _WRITE,
         {
@@ -223,8 +231,10 @@ def _write(tx: Connection, changes: Sequence[tuple[Cart, Cart]], now: datetime) 
             "titles": [item.title for _, item in put],
             "quantities": [item.quantity for _, item in put],
             "prices_seen": [item.price_seen for _, item in put],
-            "carts": [after.cart_id for _, after in changes],
-            "currencies": [after.currency for _, after in changes],
-            "item_counts": [after.item_count for _, after in changes],
+            "carts": [after.cart_id for _, after in changed],
+            "currencies": [after.currency for _, after in changed],
+            "item_counts": [after.item_count for _, after in changed],
+            "versions": [after.version for _, after in changed],
+            "due_ats": [left_at(after, now) for _, after in changed],
         },
     )

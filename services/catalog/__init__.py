@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bazaar.catalog.v1 import catalog_service_pb2_grpc
 from bazaar.pricing.v1 import pricing_service_pb2_grpc
 from services.catalog.categories import CategoryStore
+from services.catalog.events import CATALOG, told_of_category, told_of_product
+from services.catalog.places import PlaceStore
 from services.catalog.service import CatalogServicer
 from services.catalog.store import ProductStore
+from services.kit.change_stream import ChangeStream
 from services.kit.paging import PageTokens
 from services.kit.service import Parts, Service, ServiceKit
 
@@ -14,8 +19,9 @@ DATABASE = "bazaar_catalog"
 
 
 def _build(kit: ServiceKit) -> Parts:
-    categories = CategoryStore(kit.mongo[DATABASE])
-    products = ProductStore(kit.mongo[DATABASE], categories, kit.clock)
+    database, places = kit.mongo[DATABASE], PlaceStore(kit.database)
+    categories = CategoryStore(database)
+    products = ProductStore(database, categories, kit.clock)
 
     async def prepare() -> None:
         await products.prepare()
@@ -25,8 +31,13 @@ def _build(kit: ServiceKit) -> Parts:
     servicer = CatalogServicer(products, categories, pricing, PageTokens(kit.secrets), kit.clock)
     return Parts(
         servicers=[(catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server, servicer)],
+        topics=[CATALOG],
+        led=[
+            ChangeStream(database["categories"], places, told_of_category).run,
+            ChangeStream(database["products"], places, told_of_product).run,
+        ],
         start=prepare,
     )
 
 
-SERVICE = Service("catalog", _build)
+SERVICE = Service("catalog", _build, Path(__file__).parent / "migrations")

@@ -46,14 +46,14 @@ class CategoryStore:
             document = await self._categories.find_one({"_id": category_id})
         if document is None:
             raise CategoryNotFound("no such category", category_id=category_id)
-        return _category(document)
+        return category_of(document)
 
     async def categories(self, parent_category_id: str | None, after: str, limit: int) -> list[Category]:
         """Categories below a parent (roots: the empty parent), or all of them for None, by id."""
         wanted: Document = {} if parent_category_id is None else {"parent_category_id": parent_category_id}
         with reachable():
             found = self._categories.find({**wanted, "_id": {"$gt": after}}).sort("_id", 1).limit(limit)
-            return [_category(document) async for document in found]
+            return [category_of(document) async for document in found]
 
     async def add_those_of(self, products: Iterable[Product]) -> None:
         """Adds what is missing, before its products: a category may be empty for a moment, a product's category is always there."""
@@ -80,7 +80,8 @@ def _away() -> Unavailable:
     return Unavailable("the catalogue's database is away", retry_after=timedelta(seconds=1))
 
 
-def _category(document: Document) -> Category:
+def category_of(document: Document) -> Category:
+    """A category as it is stored."""
     return Category(document["_id"], document["title"], document["parent_category_id"], tuple(document["path"]))
 
 

@@ -47,11 +47,14 @@ def new_document(product: Product) -> Document:
     return {"_id": product.product_id, "created_at": product.created_at, "version": product.version, **to_document(product)}
 
 
+SHOWN = frozenset(new_document(Product())) - {"_id", "ancestors"}
+"""The fields that make a product what its readers see."""
+
+
 def from_document(document: Document) -> Product:
-    """A product; what a projection left out has its default."""
-    values = dict(document)
-    values.pop("ancestors", None)
-    values["product_id"] = values.pop("_id")
+    """A product; what a projection left out has its default, and what isn't a product's is passed over."""
+    values = {name: value for name, value in document.items() if name in SHOWN}
+    values["product_id"] = document["_id"]
     if state := values.get("state"):
         values["state"] = State(state)
     for name in ("category_path", "image_urls"):

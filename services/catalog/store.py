@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import bson
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
@@ -126,7 +127,7 @@ class ProductStore:
             raise ProductExists("the product id or a SKU is taken", product_id=product.product_id) from None
 
     async def change(self, product_id: str, change: Callable[[Product], Product]) -> Product:
-        """Replaces a product by what a rule makes of it; the rule runs again when a rival was faster.
+        """Replaces a product by what a rule makes of it; the rule runs again when a rival was faster. What changes nothing isn't written.
 
         Raises:
             ProductNotFound: there is none.
@@ -136,13 +137,15 @@ class ProductStore:
         for _ in range(_ATTEMPTS):
             before = await self.product(product_id)
             after = change(before)
+            if _is_same(before, after):
+                return before
             await self._categories.add_those_of([after])
             if await self._replace(before, after):
                 return after
         raise EtagMismatch("the product changes too fast; try again", product_id=product_id, retry_after=timedelta(milliseconds=100))
 
     async def put(self, products: Sequence[Product]) -> Admission:
-        """Stores products, new or in place of those with their ids; what is refused leaves the others alone."""
+        """Stores products, new or in place of those with their ids; what is refused leaves the others alone, what is the same is left."""
         await self._categories.add_those_of(products)
         for _ in range(_ATTEMPTS):
             try:
@@ -214,7 +217,15 @@ async def _write(collection: AsyncCollection[Document], writes: Sequence[_Write]
 
 
 def _replacement(product: Product) -> UpdateOne:
-    return UpdateOne({"_id": product.product_id}, {"$set": to_document(product), "$inc": {"version": 1}})
+    """Of a product that isn't the same already: it keeps its version and time, and nobody is told of a change."""
+    document = to_document(product)
+    differing = [{name: {"$ne": value}} for name, value in document.items() if name != "updated_at"]
+    return UpdateOne({"_id": product.product_id, "$or": differing}, {"$set": document, "$inc": {"version": 1}})
+
+
+def _is_same(before: Product, after: Product) -> bool:
+    # Not by ==, to which 1 is True.
+    return bson.encode(to_document(before)) == bson.encode(to_document(replace(after, updated_at=before.updated_at)))
 
 
 def _claims(before: Mapping[str, str], after: Mapping[str, str]) -> list[_Write]:

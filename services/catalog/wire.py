@@ -90,7 +90,8 @@ def _variant_from(message: catalog_pb2.Variant) -> Variant:
 
 def _from_struct(struct: struct_pb2.Struct) -> dict[str, Any]:
     # json_format would do, but it refuses infinite numbers with an error that names no field.
-    return {name: _from_value(value) for name, value in struct.fields.items()}
+    # In the order of their names: to MongoDB the same members in another order are another document.
+    return {name: _from_value(value) for name, value in sorted(struct.fields.items())}
 
 
 def _from_value(value: struct_pb2.Value) -> Any:

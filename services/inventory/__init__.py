@@ -8,6 +8,7 @@ from pathlib import Path
 from bazaar.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from bazaar.inventory.v1.inventory_service_pb2_grpc import add_InventoryServiceServicer_to_server
 from services.inventory.cache import StockCache
+from services.inventory.events import STOCK
 from services.inventory.reservations import ReservationStore
 from services.inventory.service import InventoryServicer
 from services.inventory.store import StockStore
@@ -34,6 +35,7 @@ def build(kit: ServiceKit) -> Parts:
     servicer = InventoryServicer(stock, reservations, cache, CatalogServiceStub(kit.channel("catalog")), PageTokens(kit.secrets))
     return Parts(
         servicers=[(add_InventoryServiceServicer_to_server, servicer)],
+        topics=[STOCK],
         timers=[Timer("sweep-due-holds", _SWEEP_EVERY, sweep)],
         background=[cache.keep_written],
     )

@@ -16,7 +16,7 @@ from itertools import islice
 from redis.asyncio import RedisCluster
 from redis.exceptions import RedisError
 
-from services.inventory.store import Level
+from services.inventory.levels import Level
 from services.kit.errors import Unavailable
 from services.kit.pacing import Pace
 

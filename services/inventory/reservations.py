@@ -11,9 +11,11 @@ from typing import Any
 
 from psycopg.errors import UniqueViolation
 
+from services.inventory.events import told
 from services.inventory.model import Allocation, Command, Outcome, Reservation, Reserve, State
-from services.inventory.rows import append_entries, lock_balances, locked_balances, locking, recordset, write_balances
+from services.inventory.rows import append_entries, lock_balances, locked_balances, locking, recordset, replaced, write_balances
 from services.inventory.stockroom import Changes, Hold, Stockroom
+from services.kit import outbox
 from services.kit.batching import Coalescer
 from services.kit.database import Connection, Database
 from services.kit.errors import DomainError
@@ -102,21 +104,28 @@ class ReservationStore:
         async with self._database.connection() as connection:
             due = [row["sku"] for row in await (await connection.execute(_DUE, [_SWEPT_AT_ONCE])).fetchall()]
         if due:
-            await self._database.run(lambda tx: lock_balances(tx, due))
+            await self._database.run(lambda tx: _fold(tx, due))
             self._on_change(due)
         return len(due)
+
+
+async def _fold(tx: Connection, skus: Collection[str]) -> None:
+    locked = await lock_balances(tx, skus)
+    outbox.append(tx, told(locked.found, locked.balances))
 
 
 async def _decide(tx: Connection, commands: Sequence[Command]) -> tuple[list[Outcome], set[str]]:
     orders = sorted({command.order_id for command in commands})
     named = {line.sku for command in commands if isinstance(command, Reserve) for line in command.lines}
-    locked, *rest = await tx.execute_all((_LOCK, [orders]), *locking(named, orders))
-    stored = [_reservation(row) for row in await locked.fetchall()]
-    at, balances = await locked_balances(*rest)
+    reserved, *rest = await tx.execute_all((_LOCK, [orders]), *locking(named, orders))
+    stored = [_reservation(row) for row in await reserved.fetchall()]
+    locked = await locked_balances(*rest)
     skus = named | {part.sku for reservation in stored for part in reservation.allocations}
-    room = Stockroom(at, balances, stored)
+    room = Stockroom(locked.at, locked.balances, stored)
     outcomes = [room.decide(command) for command in commands]
-    _write(tx, room.changes())
+    changes = room.changes()
+    outbox.append(tx, told(locked.found, replaced(locked.balances, changes.balances)))
+    _write(tx, changes)
     return outcomes, skus
 
 

@@ -7,6 +7,7 @@ reservations by order id. A SKU's balances are locked together; whoever holds th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -63,13 +64,20 @@ SELECT * FROM json_to_recordset(%s::json) AS new (sku text, warehouse_id text, k
 """
 
 
-async def lock_balances(tx: Connection, skus: Collection[str]) -> tuple[datetime, list[Balance]]:
-    """Locks every balance of the SKUs and folds back what is due.
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """Every balance of some SKUs, locked by this transaction."""
 
-    Returns:
-        The instant that expiry is to be judged by in this transaction, and the balances by SKU and warehouse. The instant is the
-        database's clock, but never before what was folded already.
-    """
+    at: datetime
+    """The instant that expiry is to be judged by: the database's clock, but never before what was folded already."""
+    found: Sequence[Balance]
+    """As they were, by SKU and warehouse."""
+    balances: Sequence[Balance]
+    """With what is due at that instant folded back."""
+
+
+async def lock_balances(tx: Connection, skus: Collection[str]) -> Locked:
+    """Locks every balance of the SKUs and folds back what is due."""
     return await locked_balances(*await tx.execute_all(*locking(skus)))
 
 
@@ -79,12 +87,16 @@ def locking(skus: Collection[str], orders: Collection[str] = ()) -> Sequence[tup
     return ((_LOCK, wanted), (_FOLD, wanted))
 
 
-async def locked_balances(locked: Result, folded: Result) -> tuple[datetime, list[Balance]]:
+async def locked_balances(locked: Result, folded: Result) -> Locked:
     """What the answers to `locking` say."""
-    balances = {balance.key: balance for balance in map(balance_of, await locked.fetchall())}
+    found = list(map(balance_of, await locked.fetchall()))
     now = await folded.fetchall()
-    balances |= {balance.key: balance for balance in map(balance_of, now) if balance.sku}
-    return now[0]["at"], list(balances.values())
+    return Locked(now[0]["at"], found, replaced(found, [balance for balance in map(balance_of, now) if balance.sku]))
+
+
+def replaced(balances: Sequence[Balance], changed: Sequence[Balance]) -> Sequence[Balance]:
+    """Balances, some of which have changed."""
+    return list(({of.key: of for of in balances} | {of.key: of for of in changed}).values()) if changed else balances
 
 
 def open_balances(tx: Connection, keys: Iterable[tuple[str, str]]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from services.inventory.events import told
+from services.inventory.levels import Level, level
 from services.inventory.model import Balance, Entry, Kind, Line, Movement, booked
 from services.inventory.rows import append_entries, balance_of, lock_balances, open_balances, write_balances
+from services.kit import outbox
 from services.kit.database import Connection, Database
 from services.kit.idempotency import Once
 from services.kit.ids import uuid7
@@ -25,16 +27,6 @@ _MOVEMENTS = """
 SELECT entry_id, sku, warehouse_id, kind, units, reference, note, created_at FROM ledger
 WHERE sku = %s AND entry_id < %s ORDER BY entry_id DESC LIMIT %s
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """What could be bought of a SKU, all warehouses together."""
-
-    sku: str
-    available: int
-    version: int
-    """Of two readings the one with the higher version is newer."""
 
 
 class StockStore:
@@ -85,7 +77,7 @@ class StockStore:
     async def levels(self, skus: Collection[str]) -> list[Level]:
         """What could be bought now of each SKU; 0 for one that has never been here."""
         found = await self._balances(skus)
-        return [_level(sku, found.get(sku, [])) for sku in skus]
+        return [level(sku, found.get(sku, [])) for sku in skus]
 
     async def movements(self, sku: str, *, before: int, limit: int) -> list[Movement]:
         """The ledger of a SKU, newest first, from the entry before the given one."""
@@ -113,19 +105,16 @@ async def _book(tx: Connection, entries: Sequence[Entry], skus: Collection[str],
         return answered
     keys = list(dict.fromkeys((entry.sku, entry.warehouse_id) for entry in entries))
     open_balances(tx, keys)
-    _, locked = await lock_balances(tx, skus)
-    balances = {balance.key: balance for balance in locked}
+    locked = await lock_balances(tx, skus)
+    balances = {balance.key: balance for balance in locked.balances}
     for entry in entries:
         key = entry.sku, entry.warehouse_id
         balances[key] = booked(balances[key], entry.units)
     changed = [balances[key] for key in keys]
     write_balances(tx, changed)
     append_entries(tx, entries)
+    outbox.append(tx, told(locked.found, balances.values()))
     return await once.answer(tx, changed)
-
-
-def _level(sku: str, balances: Sequence[Balance]) -> Level:
-    return Level(sku, sum(balance.available for balance in balances), sum(balance.version for balance in balances))
 
 
 def _movement(row: dict[str, Any]) -> Movement:

@@ -155,8 +155,8 @@ class Runtime:
         database = self._connections.database(service.name) if service.migrations else None
         kit = ServiceKit(service.name, self._settings, Secrets(self._settings.secrets), system_clock, self._connections, database)
         parts = service.build(kit)
-        if database is None and (parts.timers or parts.topics):
-            raise StartFailed(f"The service {service.name} has timers or topics, for which it needs a database (migrations).")
+        if database is None and (parts.timers or parts.topics or parts.led):
+            raise StartFailed(f"The service {service.name} has timers, topics or work to lead, for which it needs a database (migrations).")
         return _Running(service, kit, parts)
 
     def _bus_if_needed(self) -> EventBus | None:
@@ -207,12 +207,12 @@ class Runtime:
                     self._keep(f"{name} {subscription.topic}", lambda consume=consume, subscription=subscription: consume(subscription))
 
     def _led(self, running: _Running) -> Callable[[], Awaitable[None]] | None:
-        """One leader a service does all that is done once for all processes: the relay and the timers."""
+        """One leader a service does all that is done once for all processes: the relay, the timers and its own work."""
         database = running.kit.own_database
         if database is None:
             return None
         timers: list[Timer] = [*housekeeping(database), *running.parts.timers]
-        works: list[leader.Work] = [lambda lease: run_timers(timers, lease)]
+        works: list[leader.Work] = [lambda lease: run_timers(timers, lease), *running.parts.led]
         if self._bus and running.parts.topics:
             works.append(Relay(database, self._bus.publish).run)
         return lambda: leader.lead(database.url, running.service.name, leader.together(*works))

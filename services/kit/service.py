@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.kit.clock import Clock
     from services.kit.database import Database
     from services.kit.events.port import Subscription, Topic
+    from services.kit.leader import Work
     from services.kit.secrets import Secrets
     from services.kit.settings import Settings
     from services.kit.timers import Timer
@@ -50,6 +51,9 @@ class Parts:
     subscriptions: Sequence[Subscription] = ()
     timers: Sequence[Timer] = ()
     """Run by one leader among all processes."""
+
+    led: Sequence[Work] = ()
+    """Long-running work of the same leader."""
 
     start: Callable[[], Awaitable[None]] | None = None
     """Once per process, after the database is reachable and before serving; must be idempotent."""

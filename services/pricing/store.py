@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from datetime import datetime
 from typing import Any, LiteralString
 
+from services.kit import outbox
 from services.kit.database import Connection, Database
+from services.kit.events.port import Event
+from services.pricing.events import price_changed
 from services.pricing.model import Price, Rates, ShippingRate, TaxRate
 
 RATES_KEPT_SECONDS = 1.0
 
+_LOCK = """
+SELECT sku, currency, minor_units FROM prices WHERE (sku, currency) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+ORDER BY sku, currency FOR NO KEY UPDATE
+"""
 _SET_PRICES = """
 INSERT INTO prices (sku, currency, minor_units, updated_at)
 SELECT sku, currency, minor_units, %s
 FROM unnest(%s::text[], %s::text[], %s::bigint[]) WITH ORDINALITY AS given (sku, currency, minor_units, place)
 ORDER BY sku, place
-ON CONFLICT (sku, currency) DO UPDATE SET minor_units = excluded.minor_units, updated_at = excluded.updated_at
+ON CONFLICT (sku, currency) DO UPDATE SET minor_units = excluded.minor_units, updated_at = excluded.updated_at,
+    version = prices.version + (prices.minor_units <> excluded.minor_units)::int
+RETURNING sku, currency, minor_units, version
 """
 _PRICES = "SELECT sku, currency, minor_units, updated_at FROM prices WHERE sku = ANY (%s) ORDER BY sku, id"
 _TAX_RATES = "SELECT country, state, tax_class, basis_points FROM tax_rates ORDER BY country, state, tax_class"
@@ -42,12 +51,14 @@ class PriceStore:
         self._database = database
 
     async def set_prices(self, prices: Sequence[Price], now: datetime) -> None:
-        """Sets all of the prices or none; where a SKU comes twice in one currency the last one holds."""
+        """Sets all of the prices or none; where a SKU comes twice in one currency the last one holds. Those that differ are told of."""
         last = {(price.sku, price.currency): price for price in prices}.values()
         columns = [[price.sku for price in last], [price.currency for price in last], [price.minor_units for price in last]]
 
         async def write(tx: Connection) -> None:
-            await tx.execute(_SET_PRICES, [now, *columns])
+            locked, written = await tx.execute_all((_LOCK, columns[:2]), (_SET_PRICES, [now, *columns]))
+            before = {(row["sku"], row["currency"]): Price(**row) for row in await locked.fetchall()}
+            outbox.append(tx, list(_changes(before, await written.fetchall(), now)))
 
         await self._database.run(write)
 
@@ -58,6 +69,13 @@ class PriceStore:
         async with self._database.connection() as connection:
             rows = await (await connection.execute(_PRICES, [wanted])).fetchall()
         return [(Price(row["sku"], row["currency"], row["minor_units"]), row["updated_at"]) for row in rows]
+
+
+def _changes(before: Mapping[tuple[str, str], Price], written: Sequence[dict[str, Any]], now: datetime) -> Iterator[Event]:
+    for row in written:
+        price, previous = Price(row["sku"], row["currency"], row["minor_units"]), before.get((row["sku"], row["currency"]))
+        if price != previous:
+            yield price_changed(price, previous, row["version"], now)
 
 
 class RateStore:

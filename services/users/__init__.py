@@ -11,6 +11,7 @@ from services.kit.leader import Lease
 from services.kit.service import Parts, Service, ServiceKit
 from services.kit.timers import Timer
 from services.users.addresses import AddressStore
+from services.users.events import USERS
 from services.users.login import Logins
 from services.users.model import User
 from services.users.passwords import Passwords
@@ -38,6 +39,7 @@ def build(kit: ServiceKit) -> Parts:
 
     return Parts(
         servicers=[(add_UsersServiceServicer_to_server, UsersServicer(users, addresses, logins, passwords, keys, kit.clock))],
+        topics=[USERS],
         timers=[Timer("forget old sessions", timedelta(hours=1), forget_sessions)],
         start=create_first_admin,
     )

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
+from psycopg.abc import Params
+
+from services.kit import outbox
 from services.kit.database import Connection, Database
 from services.kit.idempotency import Once
+from services.users.events import addresses_changed
 from services.users.model import Address, AddressNotFound, UserNotFound, default_of_changed, default_of_new
 
 _COLUMNS = "address_id, line1, line2, city, state, pincode, country, type, is_default"
 _GET = f"SELECT {_COLUMNS} FROM addresses WHERE user_id = %s AND address_id = %s"
 _LIST = f"SELECT {_COLUMNS} FROM addresses WHERE user_id = %s ORDER BY is_default DESC, created_at, address_id"
-_LOCK_BOOK = "SELECT 1 FROM users WHERE user_id = %s FOR NO KEY UPDATE"
+_LOCK_BOOK = "SELECT changes FROM users WHERE user_id = %s FOR NO KEY UPDATE"
+_COUNT_CHANGE = "UPDATE users SET changes = %s WHERE user_id = %s"
 _COUNT = "SELECT count(*) AS count FROM addresses WHERE user_id = %s"
-_CLEAR_DEFAULT = "UPDATE addresses SET is_default = false WHERE user_id = %s AND is_default"
+_CLEAR_DEFAULT = "UPDATE addresses SET is_default = false WHERE user_id = %s AND is_default RETURNING address_id"
 _INSERT = f"""
 INSERT INTO addresses (user_id, created_at, {_COLUMNS})
 VALUES (%(user_id)s, %(created_at)s, %(address_id)s, %(line1)s, %(line2)s, %(city)s, %(state)s, %(pincode)s, %(country)s, %(type)s,
@@ -30,6 +36,7 @@ _DELETE = "DELETE FROM addresses WHERE user_id = %s AND address_id = %s RETURNIN
 _PROMOTE_OLDEST = """
 UPDATE addresses SET is_default = true WHERE user_id = %(user_id)s AND address_id =
     (SELECT address_id FROM addresses WHERE user_id = %(user_id)s ORDER BY created_at, address_id LIMIT 1)
+RETURNING address_id
 """
 
 
@@ -63,14 +70,14 @@ class AddressStore:
         async with self._database.transaction() as tx:
             if (answered := await once.answered(tx)) is not None:
                 return answered
-            if not await _locked(tx, user_id):
+            if (changes := await _locked(tx, user_id)) is None:
                 raise UserNotFound(user_id)
             row = await (await tx.execute(_COUNT, [user_id])).fetchone()
             count = row["count"] if row else 0
             created = replace(address, is_default=default_of_new(count, wanted=address.is_default))
-            if created.is_default and count:
-                await tx.execute(_CLEAR_DEFAULT, [user_id])
+            cleared = await _ids(tx, _CLEAR_DEFAULT, [user_id]) if created.is_default and count else []
             await tx.execute(_INSERT, {**_values(user_id, created), "created_at": now})
+            _tell(tx, user_id, changes, [created.address_id, *cleared])
             return await once.answer(tx, created)
 
     async def replace(self, user_id: str, address: Address) -> Address:
@@ -80,12 +87,14 @@ class AddressStore:
             AddressNotFound: the user has no such address.
         """
         async with self._database.transaction() as tx:
-            await _locked(tx, user_id)
+            changes = await _locked(tx, user_id)
             before = await _found(tx, user_id, address.address_id)
             after = replace(address, is_default=default_of_changed(was_default=before.is_default, wanted=address.is_default))
-            if after.is_default and not before.is_default:
-                await tx.execute(_CLEAR_DEFAULT, [user_id])
-            await tx.execute(_UPDATE, _values(user_id, after))
+            if after == before:
+                return after
+            cleared = await _ids(tx, _CLEAR_DEFAULT, [user_id]) if after.is_default and not before.is_default else []
+            tx.defer(_UPDATE, _values(user_id, after))
+            _tell(tx, user_id, changes, [after.address_id, *cleared])
         return after
 
     async def delete(self, user_id: str, address_id: str) -> None:
@@ -95,16 +104,28 @@ class AddressStore:
             AddressNotFound: the user has no such address.
         """
         async with self._database.transaction() as tx:
-            await _locked(tx, user_id)
+            changes = await _locked(tx, user_id)
             deleted = await (await tx.execute(_DELETE, [user_id, address_id])).fetchone()
             if deleted is None:
                 raise AddressNotFound(address_id)
-            if deleted["is_default"]:
-                await tx.execute(_PROMOTE_OLDEST, {"user_id": user_id})
+            promoted = await _ids(tx, _PROMOTE_OLDEST, {"user_id": user_id}) if deleted["is_default"] else []
+            _tell(tx, user_id, changes, [address_id, *promoted])
 
 
-async def _locked(tx: Connection, user_id: str) -> bool:
-    return await (await tx.execute(_LOCK_BOOK, [user_id])).fetchone() is not None
+async def _locked(tx: Connection, user_id: str) -> int | None:
+    """The user's changes so far; None when there is no such user."""
+    row = await (await tx.execute(_LOCK_BOOK, [user_id])).fetchone()
+    return row["changes"] if row else None
+
+
+def _tell(tx: Connection, user_id: str, changes: int | None, address_ids: Sequence[str]) -> None:
+    assert changes is not None, "an address has a user"
+    tx.defer(_COUNT_CHANGE, [changes + 1, user_id])
+    outbox.append(tx, [addresses_changed(user_id, changes + 1, address_ids)])
+
+
+async def _ids(tx: Connection, statement: LiteralString, parameters: Params) -> list[str]:
+    return [row["address_id"] for row in await (await tx.execute(statement, parameters)).fetchall()]
 
 
 async def _found(connection: Connection, user_id: str, address_id: str) -> Address:

@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from services.kit import outbox
 from services.kit.database import Database
 from services.kit.idempotency import Once
+from services.users.events import changed, registered
 from services.users.model import EmailTaken, User, UserNotFound
 
 _COLUMNS = "user_id, email, first_name, last_name, roles, version, created_at"
 _SELECT = f"SELECT {_COLUMNS} FROM users WHERE user_id = %s"
+_LOCK = f"SELECT {_COLUMNS}, changes FROM users WHERE user_id = %s FOR NO KEY UPDATE"
 _CREDENTIALS = f"SELECT {_COLUMNS}, password_hash FROM users WHERE email = %s"
 _INSERT = """
 INSERT INTO users (user_id, email, password_hash, first_name, last_name, roles, created_at)
@@ -21,7 +24,7 @@ FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text
 ORDER BY email
 ON CONFLICT (email) DO NOTHING RETURNING user_id
 """
-_UPDATE = "UPDATE users SET first_name = %s, last_name = %s, version = %s WHERE user_id = %s"
+_UPDATE = "UPDATE users SET first_name = %s, last_name = %s, version = %s, changes = %s WHERE user_id = %s"
 _EXISTS = "SELECT 1 FROM users WHERE email = %s"
 
 
@@ -54,12 +57,14 @@ class UserStore:
             for index, one in enumerate(new):
                 if one.user.user_id not in created:
                     raise EmailTaken(index=str(index))
+            outbox.append(tx, [registered(one.user.user_id) for one in new])
             return await once.answer(tx, [one.user for one in new])
 
     async def create_if_missing(self, new: NewUser) -> None:
         """Adds a user unless the email is registered; harmless when two processes do it at once."""
-        async with self._database.connection() as connection:
-            await connection.execute(_INSERT, _columns([new]))
+        async with self._database.transaction() as tx:
+            created = await (await tx.execute(_INSERT, _columns([new]))).fetchall()
+            outbox.append(tx, [registered(row["user_id"]) for row in created])
 
     async def is_registered(self, email: str) -> bool:
         """Whether somebody has this email."""
@@ -91,13 +96,15 @@ class UserStore:
             UserNotFound: there is none with this id; and whatever `change` raises.
         """
         async with self._database.transaction() as tx:
-            row = await (await tx.execute(f"{_SELECT} FOR NO KEY UPDATE", [user_id])).fetchone()
+            row = await (await tx.execute(_LOCK, [user_id])).fetchone()
             if row is None:
                 raise UserNotFound(user_id)
             before = user_of(row)
             after = change(before)
             if after != before:
-                await tx.execute(_UPDATE, [after.first_name, after.last_name, after.version, user_id])
+                changes = row["changes"] + 1
+                tx.defer(_UPDATE, [after.first_name, after.last_name, after.version, changes, user_id])
+                outbox.append(tx, [changed(user_id, changes)])
         return after
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,16 +20,23 @@ NOT_YET_INITIALIZED, ALREADY_INITIALIZED, UNAUTHORIZED, AUTHENTICATION_FAILED, U
 
 
 class Mongo:
-    """The primary of a replica set of one; user `bazaar`."""
+    """The primary of a replica set of one; user `bazaar`.
+
+    Args:
+        options: instead of those that it has by itself, or beside them.
+    """
 
     name = "mongo"
     role = "primary"
 
-    def __init__(self, directory: Path, password: str, key: str, port: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, password: str, key: str, port: int | None = None, options: Mapping[str, object] | None = None
+    ) -> None:
         self._directory = directory
         self._password = password
         self._key = key
         self.port = port or free_port()
+        self._options = options or {}
 
     @property
     def address(self) -> str:
@@ -60,6 +68,7 @@ class Mongo:
             "--wiredTigerCacheSizeGB": "0.25",
             "--oplogSize": "64",
             "--networkMessageCompressors": "snappy,zstd",
+            **self._options,
         }
         argv = [str(BINARY), "--nounixsocket", *(str(word) for option in options.items() for word in option)]
         # A primary would wait 15 s for clients to move to another member; there is none.

@@ -26,6 +26,7 @@ _STOPPING = "it is passed only when a process stops or a connection breaks"
 _JOINED = "it is passed only when another process joins: here one follows the other"
 _HOUR = "an hour has to pass"
 _DAY = "a day has to pass"
+_FIRST_START = "it is passed only when a catalogue is captured for the first time, or its place is lost"
 _WHOLE = "it lasts as long as the process"
 
 ELSEWHERE = {
@@ -101,7 +102,8 @@ ELSEWHERE = {
     "kit/inbox.py:_add": _DAY,
     "kit/inbox.py:keep_days:3": _DAY,
     "kit/inbox.py:keep_days:4": _DAY,
-    "kit/leader.py:fence": _RACE,
+    "kit/changes.py:followed": _STOPPING,
+    "kit/changes.py:place_now": _FIRST_START,
     "kit/leader.py:_lead_once:2": _STOPPING,
     "kit/events/consumer.py:run:2": _STOPPING,
     "kit/events/consumer.py:_work_retries": _SECOND,

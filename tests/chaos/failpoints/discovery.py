@@ -1,6 +1,6 @@
-"""Failpoints, found in the code: every await on the way of an order that leaves the function it stands in for a store, a stub, the bus,
-a gateway, Redis or a database; so does what is handed on for somebody else to await, and what is iterated over with `async for`. A new
-await is a new failpoint.
+"""Failpoints, found in the code: every await on the way of an order, or of a change of the catalogue, that leaves the function it stands
+in for a store, a stub, the bus, a gateway, Redis or a database; so does what is handed on for somebody else to await, and what is iterated
+over with `async for`. A new await is a new failpoint.
 
 One is named for its file, its function and its place among the failpoints of all functions so called: `orders/settlement.py:confirm:1`.
 """
@@ -18,9 +18,10 @@ ORDER_PATH = (
     *("checkout/*.py", "orders/*.py", "payments/*.py", "payments/gateways/*.py", "inventory/*.py", "cart/*.py", "ranking/*.py"),
     *("kit/database.py", "kit/batching.py", "kit/relay.py", "kit/inbox.py", "kit/idempotency.py", "kit/timers.py", "kit/leader.py"),
     *("kit/events/consumer.py", "kit/events/attempt.py", "kit/events/progress.py", "kit/events/log.py", "kit/events/postgres_bus.py"),
+    *("kit/change_stream.py", "kit/changes.py", "catalog/places.py"),
     *("kit/events/membership.py", "kit/events/leases.py", "kit/events/broadcast.py", "kit/events/retention.py"),
 )
-"""Where an order passes."""
+"""Where an order passes, and the catalogue's changes."""
 
 _WAITING = {"wait", "turn", "acquire", "fetchone", "fetchall"}
 """What waits for something of this process's own, or reads what is in memory already: nothing outside can have happened."""

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from grpc.aio import AioRpcError
 
+from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2, catalog_service_pb2_grpc
 from bazaar.checkout.v1 import checkout_service_pb2
 from bazaar.orders.v1 import orders_service_pb2
 from bazaar.payments.v1 import payments_pb2, payments_service_pb2, payments_service_pb2_grpc
@@ -17,7 +19,7 @@ from bazaar.type.v1.money_pb2 import Money
 from services.kit.ids import order_id_for, uuid7
 from services.kit.rpc.status import reason_of
 from tests.chaos.steps import bus_away, expire_claims, let_time_pass, payment_of, states
-from tests.shop import Customer, Shop, eventually
+from tests.shop import ADMIN, Customer, Shop, eventually
 
 _SECONDS = 20.0
 _EXPIRE_HOLDS = """
@@ -161,6 +163,21 @@ async def pays_for_what_is_gone(shop: Shop, errand: Errand) -> None:
     await _ends(shop, errand, "CANCELLED")
 
 
+async def sees_another_title(shop: Shop, errand: Errand) -> None:
+    """Buys nothing. Somebody of the staff gives the product another title, and who listens is told of that once."""
+    change = catalog_pb2.Product(product_id=errand.sku, title=f"Another {errand.sku}")
+    ask = catalog_service_pb2.UpdateProductRequest(product=change, update_mask=FieldMask(paths=["title"]))
+    await shop.stub(catalog_service_pb2_grpc.CatalogServiceStub, ADMIN).UpdateProduct(ask)
+    await eventually(lambda: _titles_told(shop, errand), 1, _SECONDS)
+
+
+async def _titles_told(shop: Shop, errand: Errand) -> int:
+    """Relays may publish an event twice, under its one id."""
+    look = "SELECT count(DISTINCT event_id) FROM log WHERE key = %s AND aggregate_version = 2 AND type LIKE %s"
+    ((count,),) = await shop.execute("events", look, errand.sku, "%ProductChanged")
+    return count
+
+
 async def _pay(shop: Shop, errand: Errand, method: payments_pb2.Payment.Method) -> None:
     if link := await _link(shop, errand, method):
         await asyncio.to_thread(shop.sandbox.pay, link)
@@ -214,6 +231,7 @@ STORIES: Mapping[str, Callable[[Shop, Errand], Awaitable[None]]] = {
     for story in (
         *(pays_cash, pays_by_upi, pays_by_card, is_declined, wants_the_money_back, thinks_better_of_it, forgets_to_pay),
         *(comes_too_late, waits_for_more, is_impatient, has_an_offer, was_cut_off, pays_for_nothing, pays_for_what_is_gone),
+        sees_another_title,
     )
 }
 UNITS = {comes_too_late.__name__: 1, waits_for_more.__name__: 1}

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from services.cart.model import Cart, CartNotFound, Item, added, with_quantity, without
-from services.cart.store import NO_CART, CartStore, Ordered
+from services.cart.model import Cart, CartNotFound, Item, Ordered, added, with_quantity, without
+from services.cart.store import NO_CART, CartStore
 from services.kit.database import Database
 from services.kit.errors import DomainError
 from services.kit.idempotency import Once, RequestInProgress, RequestKey
@@ -39,7 +39,7 @@ async def test_the_first_write_makes_the_active_cart(carts: CartStore):
     cart_id = await add(carts, user_id, "tv", 2)
 
     assert await carts.find(user_id, "") == Cart(
-        cart_id, is_active=True, currency="INR", items=(Item("tv", "tv", "Tv", 2, 500),), created_at=NOW, updated_at=NOW
+        cart_id, is_active=True, currency="INR", items=(Item("tv", "tv", "Tv", 2, 500),), created_at=NOW, updated_at=NOW, version=2
     )
 
 

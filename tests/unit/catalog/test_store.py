@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from services.catalog.model import Product, ProductExists, ProductNotFound, State, Variant, changed
+from services.catalog.model import READABLE, Product, ProductExists, ProductNotFound, State, Variant, changed
 from services.catalog.store import Section
 from services.kit.idempotency import RequestIdReused, RequestKey
 from tests.unit.catalog.sample import NOW, Stores, a_product, title_of
@@ -118,6 +119,23 @@ async def test_a_change_is_stored_with_its_version(stores: Stores) -> None:
     assert await stores.products.product("p") == after
 
 
+async def test_a_change_of_nothing_keeps_the_version(stores: Stores) -> None:
+    await stores.products.create(a_product("p"), None, title_of)
+    later = NOW + timedelta(days=1)
+
+    after = await stores.products.change("p", lambda stored: changed(stored, Product(title="TV"), {"title"}, "", later))
+
+    assert after == await stores.products.product("p") == a_product("p")
+
+
+async def test_a_change_of_a_number_to_a_truth_is_one(stores: Stores) -> None:
+    await stores.products.create(replace(a_product("p"), attributes={"is_new": 1.0}), None, title_of)
+
+    await stores.products.change("p", lambda stored: changed(stored, Product(attributes={"is_new": True}), {"attributes"}, "", NOW))
+
+    assert (await stores.products.product("p")).attributes["is_new"] is True
+
+
 async def test_a_change_runs_again_when_a_rival_came_between_reading_and_writing(stores: Stores) -> None:
     await stores.products.create(a_product("p"), None, title_of)
     read, released = asyncio.Event(), asyncio.Event()
@@ -158,7 +176,7 @@ async def test_a_change_to_a_taken_sku_is_refused_and_changes_nothing(stores: St
     assert (await stores.skus(), (await stores.products.product("p")).version) == ({"a": "p", "b": "q"}, 1)
 
 
-async def test_a_change_of_nothing_is_not_found(stores: Stores) -> None:
+async def test_a_change_of_what_is_not_there_is_not_found(stores: Stores) -> None:
     with pytest.raises(ProductNotFound):
         await stores.products.change("nope", lambda stored: stored)
 
@@ -174,15 +192,26 @@ async def test_an_import_creates_and_replaces(stores: Stores) -> None:
     assert await stores.skus() == {"b": "p", "a": "q"}
 
 
-async def test_an_import_again_changes_nothing_but_the_version(stores: Stores) -> None:
-    batch = [a_product("p", "a"), a_product("q")]
+async def test_an_import_again_changes_nothing(stores: Stores) -> None:
+    attributes = {"$set": {"b": [1.5, None, True], "a": {}}, "a": 1.0}
+    batch = [replace(a_product("p", "a", "b"), attributes=attributes, image_urls=("https://img/1",)), a_product("q")]
     await stores.products.put(batch)
 
-    admission = await stores.products.put(batch)
+    admission = await stores.products.put([replace(product, updated_at=NOW + timedelta(days=1)) for product in batch])
 
     assert admission.updated_count == 2
-    assert await stores.products.product("p") == replace(batch[0], version=2)
-    assert await stores.skus() == {"a": "p", "q": "q"}
+    assert await stores.products.lookup.products(["p", "q"], [], READABLE) == batch
+    assert await stores.skus() == {"a": "p", "b": "p", "q": "q"}
+
+
+async def test_an_import_of_one_difference_is_a_change(stores: Stores) -> None:
+    await stores.products.put([replace(a_product("p"), attributes={"is_new": 1.0}), a_product("q")])
+
+    await stores.products.put([replace(a_product("p"), attributes={"is_new": True}), a_product("q")])
+
+    after = await stores.products.product("p")
+    assert (after.attributes["is_new"] is True, after.version) == (True, 2)
+    assert (await stores.products.product("q")).version == 1
 
 
 async def test_imports_of_the_same_products_at_once_all_succeed(stores: Stores) -> None:

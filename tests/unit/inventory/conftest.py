@@ -5,7 +5,7 @@ import pytest
 from services.kit.database import Database
 from tests.stock import Inventory, migrated
 
-_EMPTY = "TRUNCATE balances, holds, reservations, ledger, idempotency_keys"
+_EMPTY = "TRUNCATE outbox, balances, holds, reservations, ledger, idempotency_keys"
 
 
 @pytest.fixture

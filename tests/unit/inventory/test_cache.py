@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import RedisCluster
 
 from services.inventory.cache import StockCache
-from services.inventory.store import Level
+from services.inventory.levels import Level
 from services.kit.redis import open_redis
 
 

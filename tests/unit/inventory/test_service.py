@@ -10,8 +10,8 @@ from redis.asyncio import RedisCluster
 
 from bazaar.inventory.v1 import inventory_service_pb2 as pb
 from services.inventory.cache import StockCache
+from services.inventory.levels import Level
 from services.inventory.service import InventoryServicer
-from services.inventory.store import Level
 from services.kit.redis import open_redis
 from tests.stock import Inventory
 

@@ -4,8 +4,8 @@ import hashlib
 import psycopg
 import pytest
 
+from services.inventory.levels import Level
 from services.inventory.model import Allocation, Kind, Line, OutOfStock, StockAboveLimit, StockBelowZero
-from services.inventory.store import Level
 from services.kit.errors import Aborted, InvalidArgument
 from services.kit.idempotency import Once, RequestKey
 from tests.stock import Inventory, order, unkeyed

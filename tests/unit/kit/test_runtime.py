@@ -252,12 +252,12 @@ async def test_background_work_is_cancelled_at_drain(settings: Settings):
     assert cancelled.is_set()
 
 
-async def test_a_committed_event_reaches_its_subscriber_and_timers_run(settings: Settings, folder: Path, postgres: Any):
+async def test_a_committed_event_reaches_its_subscriber_and_what_a_leader_does_is_done(settings: Settings, folder: Path, postgres: Any):
     database_url, events_url = postgres.fresh_database(), postgres.fresh_database()
     await migrations.migrate(database_url, [("kit", migrations.KIT_MIGRATIONS)])
     await migrations.migrate(events_url, [("events", EVENTS_MIGRATIONS)])
     received: asyncio.Queue[Event] = asyncio.Queue()
-    ticked = asyncio.Event()
+    ticked, led = asyncio.Event(), asyncio.Event()
     databases: list[Any] = []
 
     async def handle(events: Sequence[Event]) -> None:
@@ -267,6 +267,10 @@ async def test_a_committed_event_reaches_its_subscriber_and_timers_run(settings:
     async def tick(lease: Any) -> None:
         ticked.set()
 
+    async def lead(lease: Any) -> None:
+        led.set()
+        await asyncio.Event().wait()
+
     def build(kit: ServiceKit) -> Parts:
         databases.append(kit.database)
         return Parts(
@@ -274,6 +278,7 @@ async def test_a_committed_event_reaches_its_subscriber_and_timers_run(settings:
             topics=[Topic("echoes", partitions=2)],
             subscriptions=[Subscription("echoes", "listener", handle)],
             timers=[Timer("tick", timedelta(seconds=60), tick)],
+            led=[lead],
         )
 
     whole = settings.model_copy(update={"database_url": database_url, "events_url": events_url, "start_timeout_seconds": 10})
@@ -284,6 +289,7 @@ async def test_a_committed_event_reaches_its_subscriber_and_timers_run(settings:
             outbox.append(tx, [sent])
         arrived = await received.get()
         await ticked.wait()
+        await led.wait()
 
     assert (arrived.id, pb.EchoEvent.FromString(arrived.payload).answered.text) == (sent.id, "hello")
 

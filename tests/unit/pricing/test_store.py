@@ -1,41 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from services.kit.database import Database
-from services.kit.migrations import KIT_MIGRATIONS, migrate
-from services.pricing import SERVICE
 from services.pricing.model import Price, ShippingRate, TaxRate
 from services.pricing.store import PriceStore, RateStore
 
 NOW = datetime(2026, 5, 2, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-async def migrated(module_database_url: str) -> AsyncIterator[Database]:
-    assert isinstance(SERVICE.migrations, Path)
-    await migrate(module_database_url, [("kit", KIT_MIGRATIONS), ("pricing", SERVICE.migrations)])
-    database = Database(module_database_url)
-    await database.open()
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-async def database(migrated: Database) -> Database:
-    """A new shop's tables: no prices, and nothing said of France."""
-    async with migrated.transaction() as tx:
-        await tx.execute("TRUNCATE prices")
-        await tx.execute("DELETE FROM tax_rates WHERE country = 'FR'")
-        await tx.execute("DELETE FROM shipping_rates WHERE country = 'FR'")
-    return migrated
 
 
 async def test_prices_are_read_as_they_were_set(database: Database) -> None:

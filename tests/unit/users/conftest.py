@@ -10,6 +10,7 @@ import pytest
 
 from bazaar.users.v1.users_service_pb2_grpc import UsersServiceStub
 from services.kit.database import Database
+from services.kit.events.postgres_bus import MIGRATIONS as EVENT_MIGRATIONS
 from services.kit.migrations import KIT_MIGRATIONS, migrate
 from services.users import SERVICE
 from tests.serving import Client, serving
@@ -36,8 +37,10 @@ def secrets_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-async def stub(users_url: str, secrets_directory: Path, short_directory: Path) -> AsyncIterator[Any]:
-    async with serving([SERVICE], secrets_directory, short_directory, database_url=users_url) as channel:
+async def stub(users_url: str, postgres: Any, secrets_directory: Path, short_directory: Path) -> AsyncIterator[Any]:
+    events_url = postgres.fresh_database()
+    await migrate(events_url, [("events", EVENT_MIGRATIONS)])
+    async with serving([SERVICE], secrets_directory, short_directory, database_url=users_url, events_url=events_url) as channel:
         yield UsersServiceStub(channel)
 
 
