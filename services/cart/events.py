@@ -17,7 +17,7 @@ from services.kit.outbox import event
 if TYPE_CHECKING:
     from services.cart.store import CartStore
 
-CARTS = Topic("carts")
+CARTS = Topic("carts", payload=pb.CartEvent.DESCRIPTOR)
 GROUP = "cart"
 
 

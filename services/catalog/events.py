@@ -11,7 +11,7 @@ from services.kit.changes import Change, Kind
 from services.kit.events.port import Event, Topic
 from services.kit.outbox import event
 
-CATALOG = Topic("catalog")
+CATALOG = Topic("catalog", payload=pb.CatalogEvent.DESCRIPTOR)
 
 _ABOVE_ALL = 2**63 - 1
 """What is gone has no version, and is told after all that was."""

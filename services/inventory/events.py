@@ -10,7 +10,7 @@ from services.inventory.model import Balance
 from services.kit.events.port import Event, Topic
 from services.kit.outbox import event
 
-STOCK = Topic("stock")
+STOCK = Topic("stock", payload=pb.StockEvent.DESCRIPTOR)
 
 
 def told(before: Iterable[Balance], after: Iterable[Balance]) -> list[Event]:

@@ -12,10 +12,10 @@ from services.orders.content import Line, by_root_category
 from services.orders.model import Order, State
 from services.orders.wire import counted_lines, money, timestamp
 
-ORDERS = Topic("orders")
+ORDERS = Topic("orders", payload=events_pb2.OrderEvent.DESCRIPTOR)
 """Key order_id: every change of an order, in order."""
 
-ORDER_LINES = Topic("order-lines")
+ORDER_LINES = Topic("order-lines", payload=events_pb2.OrderLineEvent.DESCRIPTOR)
 """Key root category: what rankings read."""
 
 

@@ -9,7 +9,7 @@ from services.kit.outbox import event
 from services.payments import wire
 from services.payments.model import Payment, State
 
-PAYMENTS = Topic("payments")
+PAYMENTS = Topic("payments", payload=pb.PaymentEvent.DESCRIPTOR)
 
 
 def told(payment: Payment) -> Event:

@@ -10,7 +10,7 @@ from services.kit.outbox import event
 from services.pricing import wire
 from services.pricing.model import Price
 
-PRICES = Topic("prices")
+PRICES = Topic("prices", payload=pb.PriceEvent.DESCRIPTOR)
 
 
 def price_changed(price: Price, previous: Price | None, version: int, at: datetime) -> Event:

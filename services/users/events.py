@@ -8,7 +8,7 @@ from bazaar.users.v1 import events_pb2 as pb
 from services.kit.events.port import Event, Topic
 from services.kit.outbox import event
 
-USERS = Topic("users")
+USERS = Topic("users", payload=pb.UserEvent.DESCRIPTOR)
 
 
 def registered(user_id: str) -> Event:

@@ -1,11 +1,16 @@
 """Who may do what on Pulsar: a role has what its service declares, and nothing else."""
 
+import base64
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+import httpx
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from pulsar import ConsumerType
 
+from bazaar.orders.v1 import events_pb2
 from services.kit.errors import Unavailable
 from services.kit.events import event_bus
 from services.kit.events.port import Delivery, Event, EventBus, Subscription, Topic
@@ -39,7 +44,8 @@ class Shop:
 async def shop(pulsar: Broker) -> Shop:
     shop = Shop(pulsar, uuid7()[-12:])
     admin = pulsar.admin_url().replace("/shop", f"/{shop.namespace}")
-    await prepare(admin, {"orders": Interest([Topic("orders", 2)], []), "cart": Interest([], [Subscription("orders", "cart", ignore)])})
+    orders = Topic("orders", 2, payload=events_pb2.OrderEvent.DESCRIPTOR)
+    await prepare(admin, {"orders": Interest([orders], []), "cart": Interest([], [Subscription("orders", "cart", ignore)])})
     return shop
 
 
@@ -108,6 +114,19 @@ async def test_a_broker_whose_certificate_is_of_another_authority_is_not_believe
     with pytest.raises(Unavailable):
         await bus.open()
     await bus.close()
+
+
+async def test_a_topics_schema_is_in_the_register(shop: Shop):
+    address = Address.parse(shop.broker.admin_url())
+    where = f"{address.admin}/admin/v2/schemas/bazaar/{shop.namespace}/orders/schema"
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {address.token}"}) as client:
+        found = (await client.get(where)).json()
+
+    schema = json.loads(found["data"])
+    files = FileDescriptorSet.FromString(base64.b64decode(schema["fileDescriptorSet"]))
+    assert (found["type"], schema["rootMessageTypeName"]) == ("PROTOBUF_NATIVE", "bazaar.orders.v1.OrderEvent")
+    assert files.file[-1].name == "bazaar/orders/v1/events.proto"
+    assert {name for file in files.file for name in file.dependency} < {file.name for file in files.file}
 
 
 def test_a_hearer_may_keep_what_failed_and_a_broadcast_needs_no_more_than_to_hear():

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
+from google.protobuf.descriptor import Descriptor
+
 REPLAY_AGE = timedelta(days=14)
 """How long the inbox remembers an event; a replay of an older one could do its work twice."""
 
@@ -73,6 +75,8 @@ class Topic:
     """How many consumers a keyed group can have at work; fixed once the topic is declared, because it decides where a key lives."""
     retention: timedelta = timedelta(days=7)
     """How long an event can be read, at least."""
+    payload: Descriptor | None = None
+    """The wrapper message of its events, for engines that keep a register of schemas."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,15 @@ https://pulsar.apache.org/admin-rest-api/
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import httpx
+from google.protobuf.descriptor import Descriptor, FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from services.kit.errors import Unavailable
 from services.kit.events.port import Topic, TopicChanged
@@ -55,6 +59,8 @@ class Admin:
         minutes = topic.retention // timedelta(minutes=1)
         retention = {"retentionTimeInMinutes": minutes, "retentionSizeInMB": -1}
         await self._call("POST", f"{self._path(topic.name)}/retention", retention)
+        if topic.payload:
+            await self._call("POST", f"schemas/{self._namespace}/{topic.name}/schema", registered(topic.payload))
 
     async def make_group(self, topic: str, group: str) -> None:
         """Has a group's messages kept from the topic's oldest on, even before its first consumer comes."""
@@ -121,3 +127,28 @@ class Admin:
         if answer.is_success or answer.status_code == also:
             return answer
         raise Unavailable(f"{method} {path}: Pulsar's admin API answers {answer.status_code}")
+
+
+def registered(payload: Descriptor) -> dict[str, object]:
+    """A message as Pulsar's register of schemas takes it.
+
+    Through the admin API, because the client can't: it sends a Protobuf schema as quoted JSON, which the broker doesn't read. The register
+    is for readers; whether a change is compatible is judged by `buf breaking` before it gets there.
+    """
+    files = FileDescriptorSet()
+    _add(payload.file, files)
+    schema = {
+        "fileDescriptorSet": b64encode(files.SerializeToString()).decode(),
+        "rootMessageTypeName": payload.full_name,
+        "rootFileDescriptorName": payload.file.name,
+    }
+    return {"type": "PROTOBUF_NATIVE", "schema": json.dumps(schema), "properties": {}}
+
+
+def _add(file: FileDescriptor, files: FileDescriptorSet) -> None:
+    """A file after those that it imports, each once."""
+    if any(each.name == file.name for each in files.file):
+        return
+    for imported in file.dependencies:
+        _add(imported, files)
+    file.CopyToProto(files.file.add())
