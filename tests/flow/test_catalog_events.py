@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2, catalog_service_pb2_grpc, events_pb2
+from services.kit.events.port import Event
 from services.kit.ids import uuid7
+from tests.bus import books_of
 from tests.shop import ADMIN, Shop, eventually
-
-_EVENTS = (
-    "SELECT type, aggregate_version, payload FROM log JOIN partitions ON partitions.id = partition_id WHERE topic = 'catalog' AND key = %s"
-)
 
 
 async def test_a_product_and_its_category_are_told_of_once(shop: Shop):
@@ -27,12 +25,16 @@ async def test_a_product_and_its_category_are_told_of_once(shop: Shop):
 
     await eventually(lambda: told(shop, sku), [("ProductCreated", 1), ("ProductChanged", 2)])
     await eventually(lambda: told(shop, root.lower().replace(" ", "-")), [("CategoryCreated", 1)])
-    _, _, payload = (await shop.execute("events", _EVENTS, sku))[1]
-    assert events_pb2.CatalogEvent.FromString(payload).product_changed.product.title == "Lamp"
+    [_, changed] = await events_of(shop, sku)
+    assert events_pb2.CatalogEvent.FromString(changed.payload).product_changed.product.title == "Lamp"
 
 
 async def told(shop: Shop, key: str) -> list[tuple[str, int]]:
-    return [(kind.rpartition(".")[2], version) for kind, version, _ in await shop.execute("events", f"{_EVENTS} ORDER BY position", key)]
+    return [(event.type.rpartition(".")[2], event.aggregate_version) for event in await events_of(shop, key)]
+
+
+async def events_of(shop: Shop, key: str) -> list[Event]:
+    return [event for event in await books_of(shop.servers.events).told("catalog") if event.key == key]
 
 
 async def is_told(shop: Shop, key: str) -> bool:
