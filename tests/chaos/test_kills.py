@@ -41,7 +41,7 @@ _MINE = "SELECT r.request_id, o.order_id::text, o.state, o.due_at FROM order_req
 _LIVE = "SELECT order_id::text FROM orders WHERE is_submitted AND state <> 'CANCELLED'"
 
 
-FREEZES = pytest.mark.skipif(not os.environ.get("BAZAAR_TEST_ALL"), reason="each waits up to 20 s for a frozen process; ./bazaar test --all freezes everything")
+FREEZES = pytest.mark.skipif(not os.environ.get("BAZAAR_TEST_ALL"), reason="each waits up to 20 s for a frozen process; --all freezes them")
 
 
 @dataclass(frozen=True)
