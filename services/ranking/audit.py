@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bazaar.orders.v1 import orders_service_pb2
 from services.kit.clock import Clock
@@ -26,7 +26,12 @@ SETTLE_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.25
 _ABANDONED_AFTER = timedelta(minutes=2)
 _LOG_SECONDS = 600
+_LINES_AT_ONCE = 5000
+"""In one transaction of a rebuild: a fraction of a second, for which consumers wait for the root's row."""
 _FIRST_ID, _LAST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -91,12 +96,11 @@ class Audit:
 
     async def _build(self, generation: int) -> int:
         counted = 0
-        async for lines in self._log():
+        async for lines in _ahead(_gathered(self._log(), _LINES_AT_ONCE)):
             counted += len(lines)
             await self._store.add_to(generation, lines)
             await self._versions.still_building(generation)
-        await self._projection.roll_up(generation)
-        await self._projection.sweep(generation)
+        await self._projection.build(generation)
         return counted
 
     async def _log(self) -> AsyncIterator[list[Line]]:
@@ -161,6 +165,29 @@ class Audit:
             at = head.applied
             found += differing(str(window), board, counted.get(board, {}), amounts)
         return found
+
+
+async def _gathered(pages: AsyncIterator[list[Line]], size: int) -> AsyncIterator[list[Line]]:
+    """The same lines in pages of at least so many, but for the last one."""
+    lines: list[Line] = []
+    async for page in pages:
+        lines += page
+        if len(lines) >= size:
+            yield lines
+            lines = []
+    if lines:
+        yield lines
+
+
+async def _ahead(pages: AsyncIterator[T]) -> AsyncIterator[T]:
+    """The same pages, the next one being read while one is worked on."""
+    reading = asyncio.ensure_future(anext(pages, None))
+    try:
+        while (page := await reading) is not None:
+            reading = asyncio.ensure_future(anext(pages, None))
+            yield page
+    finally:
+        reading.cancel()
 
 
 async def _settled(compare: Callable[[], Awaitable[list[Difference]]]) -> list[Difference]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from redis.exceptions import NoScriptError, RedisError
 from services.kit.ids import uuid7
 from services.kit.redis import RedisUnavailable, Script
 from services.ranking.boards_wire import Head, Leaving, Step, address, counted, head_of, packed, whole, whole_head
-from services.ranking.model import ROLLING, Amounts, Cell, Count, Lefts, Query, Window, chunks, spread, tally
+from services.ranking.model import ROLLING, Amounts, Cell, Count, Lefts, Metric, Query, Window, chunks, spread
 
 _LUA = Path(__file__).parent / "lua"
 
@@ -32,7 +32,7 @@ def _script(name: str, *before: str) -> Script:
 
 
 _APPLY, _SUBTRACT = _script("apply", "add"), _script("subtract", "add")
-_LEAVE, _INSTALL = _script("leave"), _script("install")
+_FILL, _LEAVE, _INSTALL, _EACH = _script("fill", "add"), _script("leave"), _script("install"), _script("each")
 _TOP, _RANK, _READ = _script("top", "open"), _script("rank", "open"), _script("read", "open")
 
 CELLS_A_CALL = 2000
@@ -127,12 +127,10 @@ class Boards:
         board = f"rank:{{{root}}}:{generation}:{uuid7()}"
         fields = [value for window, left in lefts.items() for value in (f"left:{window}", left)]
         async with self._asking():
-            keys = await self._write(board, sums)
-            for some in chunks(keys, CELLS_A_CALL):
-                await self._each(some, "PERSIST")
+            await self._each("PERSIST", await self._write(_head(generation, root), board, sums))
             loser = await _INSTALL(self._redis, keys=[_head(generation, root)], args=[board, upto, *fields])
             if loser is not None:
-                await self._unlink([key async for key in self._redis.scan_iter(match=f"{loser.decode()}:*", count=1000)])
+                await self._each("UNLINK", [key.decode() async for key in self._redis.scan_iter(match=f"{loser.decode()}:*", count=1000)])
 
     async def leave(self, generation: int, root: str, window: Window, left: int) -> Leaving | None:
         """Begins to take all minutes up to `left` out of a window, or goes on with what was begun; None when all are out."""
@@ -158,9 +156,8 @@ class Boards:
     async def keep_only(self, generations: Sequence[int]) -> None:
         """Forgets the boards of all other versions. Goes through the whole keyspace, so it is for what happens a few times a year."""
         async with self._asking():
-            await self._unlink(
-                [key async for key in self._redis.scan_iter(match="rank:{*", count=1000) if _generation_of(key) not in generations]
-            )
+            keys = [key.decode() async for key in self._redis.scan_iter(match="rank:{*", count=1000)]
+            await self._each("UNLINK", [key for key in keys if _generation_of(key) not in generations])
 
     async def _answer(self, answer: Any, keys: list[str], args: list[int | str | bytes]) -> list[int] | None:
         if isinstance(answer, NoScriptError):
@@ -169,36 +166,24 @@ class Boards:
             raise answer
         return answer
 
-    async def _write(self, board: str, windows: Mapping[Window, Mapping[Cell, Amounts]]) -> list[str]:
+    async def _write(self, head: str, board: str, windows: Mapping[Window, Mapping[Cell, Amounts]]) -> list[str]:
         """Writes the ZSETs of a board that isn't anybody's yet; returns their keys."""
-        sets: dict[str, dict[str, int]] = {}
+        keys: dict[str, None] = {}
         for window, sums in windows.items():
-            for (category, metric, currency), amounts in tally(sums).items():
-                sets[f"{board}:{window}:{counted(metric, currency)}:{category}"] = amounts
-        entries = [(key, product, amount) for key, amounts in sets.items() for product, amount in amounts.items() if amount]
-        for some in chunks(entries, CELLS_A_CALL):
-            await self._add(some)
-        return list(sets)
+            cells = list(spread(sums).items())
+            for some in chunks(cells, CELLS_A_CALL):
+                await _FILL(self._redis, keys=[head], args=[board, _UNFINISHED_SECONDS, orjson.dumps(packed(some, (window,)))])
+            names = {(category, counted(metric, currency)) for (category, _, currency, _), _ in cells for metric in Metric}
+            keys.update(dict.fromkeys(f"{board}:{window}:{name}:{category}" for category, name in names))
+        return list(keys)
 
-    async def _add(self, entries: Sequence[tuple[str, str, int]]) -> None:
-        pipeline = self._redis.pipeline()
-        members: dict[str, dict[str, int]] = {}
-        for key, product, amount in entries:
-            members.setdefault(key, {})[product] = amount
-        for key, some in members.items():
-            pipeline.execute_command("ZADD", key, *(value for product, amount in some.items() for value in (amount, product)))
-            pipeline.execute_command("EXPIRE", key, _UNFINISHED_SECONDS)
-        await pipeline.execute()
-
-    async def _unlink(self, keys: Sequence[bytes]) -> None:
-        for some in chunks(keys, CELLS_A_CALL):
-            await self._each(some, "UNLINK")
-
-    async def _each(self, keys: Sequence[str | bytes], command: str) -> None:
-        pipeline = self._redis.pipeline()
+    async def _each(self, command: str, keys: Iterable[str]) -> None:
+        """Runs a command on keys, which name their roots."""
+        by_root: dict[str, list[str]] = {}
         for key in keys:
-            pipeline.execute_command(command, key)
-        await pipeline.execute()
+            by_root.setdefault(key.split(":", 2)[1], []).append(key)
+        for some in [some for names in by_root.values() for some in chunks(names, CELLS_A_CALL)]:
+            await _EACH(self._redis, keys=[some[0]], args=[command, orjson.dumps(some)])
 
     @asynccontextmanager
     async def _asking(self, seconds: float | None = None) -> AsyncGenerator[None]:
@@ -231,6 +216,6 @@ def _applied(step: Step, answer: list[int] | None) -> int | None:
     return step.after if is_added else before
 
 
-def _generation_of(key: bytes) -> int:
+def _generation_of(key: str) -> int:
     """Of a head's or a board's key. A root may be anything that orders said, but has no colon."""
-    return int(key.split(b":", 3)[2])
+    return int(key.split(":", 3)[2])

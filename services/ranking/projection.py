@@ -6,6 +6,7 @@ fail-over to a lagging replica and an empty Redis all heal in the same way.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from services.kit.clock import Clock
@@ -22,6 +23,9 @@ FILL_BEYOND = 100_000
 """Further behind than so many lines, a board is filled anew from sums, which costs the same however far it is."""
 
 _ROLL_UP_LINES = 20_000
+_BUILDERS = 2
+"""Roots of a new version that are worked on at once: one in PostgreSQL while another goes to Redis."""
+
 _HOURS_KEPT = 24
 """How long sums by hour are kept once no window reads them."""
 
@@ -67,6 +71,23 @@ class Projection:
         for root in await self._store.positions(generation):
             while await self._history.roll_up(generation, root, _ROLL_UP_LINES):
                 pass
+
+    async def build(self, generation: int) -> None:
+        """Rolls a version up whose lines are all there, and fills its boards."""
+        roots = iter(await self._store.positions(generation))
+
+        async def work() -> None:
+            for root in roots:
+                while await self._history.roll_up(generation, root, _ROLL_UP_LINES):
+                    pass
+                await self.fill(generation, root)
+
+        workers = [asyncio.create_task(work()) for _ in range(_BUILDERS)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
 
     async def forget_hours(self) -> None:
         """Drops sums by hour that have been out of every window for a day."""

@@ -1,12 +1,13 @@
 -- Adds amounts to a board's sorted sets; stands before the scripts that write.
 --
--- cells  groups: category, currency, windows, number of rows, then four of each row: product, orders, units, revenue; no product twice in a
---        group
+-- cells    groups: category, currency, windows, number of rows, then four of each row: product, orders, units, revenue; no product twice in a
+--          group
+-- seconds  after which the sets end by themselves; never when nil
 local CHUNK = 1000
 
 -- Redis keeps small sets as lists that it searches from the front, and from Lua each call costs more than its work. So where a good part
 -- of a set changes, all of it goes into a set of differences, which Redis adds to each window's by itself.
-local function add_to_each(keys, delta, amounts)
+local function add_to_each(keys, delta, amounts, seconds)
     local members, has_delta = #amounts / 2, false
     for _, key in ipairs(keys) do
         if redis.call('ZCARD', key) <= 4 * members then
@@ -21,11 +22,12 @@ local function add_to_each(keys, delta, amounts)
             for i = 1, #amounts, 2 do redis.call('ZINCRBY', key, amounts[i], amounts[i + 1]) end
         end
         redis.call('ZREMRANGEBYSCORE', key, 0, 0)
+        if seconds then redis.call('EXPIRE', key, seconds) end
     end
     if has_delta then redis.call('DEL', delta) end
 end
 
-local function add(board, cells)
+local function add(board, cells, seconds)
     local i, last = 1, #cells
     while i < last do
         local category, currency, windows, rows = cells[i], cells[i + 1], cells[i + 2], cells[i + 3]
@@ -39,7 +41,7 @@ local function add(board, cells)
                 end
             end
             for n, window in ipairs(windows) do keys[n] = board .. ':' .. window .. ':' .. metric .. ':' .. category end
-            if #amounts > 0 then add_to_each(keys, board .. ':delta', amounts) end
+            if #amounts > 0 then add_to_each(keys, board .. ':delta', amounts, seconds) end
         end
         i = i + 4 * rows
     end
