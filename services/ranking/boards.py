@@ -57,7 +57,7 @@ class Boards:
         self._redis = redis
         self._away_until = float("-inf")
         self._lefts: dict[str, Lefts] = {}
-        """Where each board's windows ended when it was last written to, by head."""
+        """Where each board's windows ended when it was last written to, by head; a script that finds them elsewhere does nothing."""
 
     def step(self, generation: int, root: str, before: int) -> Step:
         """An empty step after a position, for lines to be told apart by where the board's windows end as far as is known."""
@@ -128,6 +128,7 @@ class Boards:
         fields = [value for window, left in lefts.items() for value in (f"left:{window}", left)]
         async with self._asking():
             await self._each("PERSIST", await self._write(_head(generation, root), board, sums))
+            self._lefts[_head(generation, root)] = lefts
             loser = await _INSTALL(self._redis, keys=[_head(generation, root)], args=[board, upto, *fields])
             if loser is not None:
                 await self._each("UNLINK", [key.decode() async for key in self._redis.scan_iter(match=f"{loser.decode()}:*", count=1000)])

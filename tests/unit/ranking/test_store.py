@@ -197,3 +197,23 @@ async def test_other_lines_are_those_of_the_orders_in_between_that_were_not_give
 
     assert set(others) == {lines[2], lines[3]}
     assert {other.root for other in everywhere} == {"garden", "kitchen"}
+
+
+async def test_a_line_without_a_minute_is_of_the_start_of_its_hour(worker: Ranked):
+    saw = line("saw", minute=60 * HOUR + 29)
+    await worker.store.add([saw])
+    await worker.execute("UPDATE lines SET minute = NULL")
+
+    assert await worker.store.lines_between(1, "garden", 0, 1) == [saw._replace(minute=60 * HOUR)]
+
+
+async def test_a_line_without_a_minute_is_the_one_of_the_log_in_that_hour(worker: Ranked):
+    saw = line("saw", minute=60 * HOUR + 29)
+    later = saw._replace(minute=60 * HOUR + 60)
+    await worker.store.add([saw])
+    await worker.execute("UPDATE lines SET minute = NULL")
+
+    assert [await worker.store.missing(1, [each]) for each in (saw, later)] == [[], [later]]
+    everywhere = {"after": "00000000-0000-0000-0000-000000000000", "upto": "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+    assert await worker.store.others(1, [saw], **everywhere) == []
+    assert len(await worker.store.others(1, [later], **everywhere)) == 1
