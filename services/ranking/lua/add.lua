@@ -7,7 +7,7 @@ local CHUNK = 1000
 
 -- Redis keeps small sets as lists that it searches from the front, and from Lua each call costs more than its work. So where a good part
 -- of a set changes, all of it goes into a set of differences, which Redis adds to each window's by itself.
-local function add_to_each(keys, delta, amounts, seconds)
+local function add_to_each(keys, delta, amounts, shrinks, seconds)
     local members, has_delta = #amounts / 2, false
     for _, key in ipairs(keys) do
         if redis.call('ZCARD', key) <= 4 * members then
@@ -21,7 +21,7 @@ local function add_to_each(keys, delta, amounts, seconds)
         else
             for i = 1, #amounts, 2 do redis.call('ZINCRBY', key, amounts[i], amounts[i + 1]) end
         end
-        redis.call('ZREMRANGEBYSCORE', key, 0, 0)
+        if shrinks then redis.call('ZREMRANGEBYSCORE', key, 0, 0) end
         if seconds then redis.call('EXPIRE', key, seconds) end
     end
     if has_delta then redis.call('DEL', delta) end
@@ -33,15 +33,17 @@ local function add(board, cells, seconds)
         local category, currency, windows, rows = cells[i], cells[i + 1], cells[i + 2], cells[i + 3]
         i = i + 4
         for place, metric in ipairs({'orders', 'units', 'revenue-' .. currency}) do
-            local amounts, keys = {}, {}
+            local amounts, keys, shrinks = {}, {}, false
             for row = i, i + 4 * rows - 1, 4 do
-                if cells[row + place] ~= 0 then
-                    amounts[#amounts + 1] = cells[row + place]
+                local amount = cells[row + place]
+                if amount ~= 0 then
+                    amounts[#amounts + 1] = amount
                     amounts[#amounts + 1] = cells[row]
+                    shrinks = shrinks or amount < 0
                 end
             end
             for n, window in ipairs(windows) do keys[n] = board .. ':' .. window .. ':' .. metric .. ':' .. category end
-            if #amounts > 0 then add_to_each(keys, board .. ':delta', amounts, seconds) end
+            if #amounts > 0 then add_to_each(keys, board .. ':delta', amounts, shrinks, seconds) end
         end
         i = i + 4 * rows
     end
