@@ -29,8 +29,8 @@ _log = structlog.get_logger("bazaar.ranking")
 class Following:
     """Applies lines to the boards beside those who add them to the truth.
 
-    While Redis works, what comes is added up and goes next, and between two calls Redis is left alone for a quarter of the time that the last
-    one took. So the more there is to count, the fewer writes a line costs; a line that comes alone is shown at once.
+    While Redis works, what comes is added up and goes next, and between two calls Redis is left alone for a quarter of the time that the
+    last one took. So the more there is to count, the fewer writes a line costs; a line that comes alone is shown at once.
 
     Args:
         catch_up: for boards that wait for other lines than those at hand.
