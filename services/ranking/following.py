@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from services.kit.redis import RedisUnavailable
 from services.kit.rpc.calls import beside
 from services.ranking.boards import Boards
 from services.ranking.boards_wire import Step
@@ -81,9 +82,9 @@ class Following:
             try:
                 await self._apply_some()
             except Exception as error:
-                # The sweep finds what is missing now.
-                self._waiting.clear()
-                _log.warning("boards don't follow", error=type(error).__name__)
+                self._waiting.clear()  # the sweep finds what is missing now
+                if not isinstance(error, RedisUnavailable):
+                    _log.warning("boards don't follow", error=type(error).__name__)
             ended = time.monotonic()
             self._rest_until = ended + (ended - begun) / 4
             self._has_moved.set()
