@@ -29,6 +29,7 @@ SELECT p.reference, p.currency, p.minor_units, count(*) FILTER (WHERE e.state = 
     coalesce(sum(e.minor_units) FILTER (WHERE e.state = 'CAPTURED'), 0), coalesce(sum(e.minor_units) FILTER (WHERE e.state = 'REFUNDED'), 0)
 FROM payments p JOIN entries e USING (payment_id) WHERE e.state IN ('CAPTURED', 'REFUNDED') GROUP BY p.payment_id
 """
+_MINUTES = "SELECT order_id::text, floor(extract(epoch FROM confirmed_at) / 60)::int FROM orders WHERE confirmed_at IS NOT NULL"
 
 
 @dataclass(frozen=True)
@@ -216,15 +217,16 @@ async def _events_of_orders(servers: Servers) -> list[str]:
 
 
 async def _rankings(servers: Servers) -> list[str]:
-    """The lines that rankings count are the orders' lines, each once, with the sign that its order's state says."""
+    """The lines that rankings count are the orders' lines, each once, at its order's minute, with the sign that its order's state says."""
     counted = await servers.rows(
         servers.database("ranking"),
-        """SELECT order_id::text, line_number, sum(sign), max(product_id), max(quantity), max(net_amount)
+        """SELECT order_id::text, line_number, sum(sign), max(product_id), max(quantity), max(net_amount), max(minute)
            FROM lines JOIN generation ON generation = live GROUP BY 1, 2""",
     )
-    actual = {(order_id, number): (int(sign), product, quantity, net) for order_id, number, sign, product, quantity, net in counted if sign}
+    actual = {(order_id, number): (int(sign), *line) for order_id, number, sign, *line in counted if sign}
+    minutes = dict(await servers.rows(servers.database("orders"), _MINUTES))
     expected = {
-        (order_id, line["line_number"]): (1, line["product_id"], line["quantity"], line["net_amount"])
+        (order_id, line["line_number"]): (1, line["product_id"], line["quantity"], line["net_amount"], minutes.get(order_id))
         for order_id, state, content in await _orders(servers)
         if state == "CONFIRMED"
         for line in content["lines"]

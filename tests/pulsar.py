@@ -71,8 +71,7 @@ class Broker:
 
     def kill(self) -> None:
         """Ends it between two instructions."""
-        self._running.send(signal.SIGKILL)
-        self._running.stop()
+        self._running.kill()
 
     def freeze(self) -> None:
         """Stops it from doing anything, with all its connections open."""

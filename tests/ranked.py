@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from services.kit.migrations import KIT_MIGRATIONS, migrate
 from services.kit.redis import open_redis
 from services.ranking.audit import Audit
 from services.ranking.boards import Boards
+from services.ranking.boards_wire import Step
 from services.ranking.model import Count, Line, Metric, Query, Window
 from services.ranking.projection import Projection
 from services.ranking.rankings import Answer, Rankings
@@ -28,7 +29,8 @@ from services.ranking.store_history import HistoryStore
 from services.ranking.store_versions import VersionStore
 
 NOW = datetime(2026, 11, 21, 13, 30, tzinfo=UTC)
-HOUR = int(NOW.timestamp()) // 3600
+MINUTE = int(NOW.timestamp()) // 60
+HOUR = MINUTE // 60
 
 _EMPTY = """
 DO $$ DECLARE version text; BEGIN
@@ -56,17 +58,27 @@ class Ranked:
         self.rankings = Rankings(self.history, self.boards, self.versions.live, lambda: self.now)
 
     @property
-    def hour(self) -> int:
-        return int(self.now.timestamp()) // 3600
+    def minute(self) -> int:
+        return int(self.now.timestamp()) // 60
 
     def pass_hours(self, hours: int) -> None:
         self.now += timedelta(hours=hours)
+
+    def pass_minutes(self, minutes: int) -> None:
+        self.now += timedelta(minutes=minutes)
 
     def audit(self, log: OrderLog) -> Audit:
         return Audit(log, (self.store, self.history, self.versions), self.boards, self.projection, lambda: self.now)  # type: ignore[arg-type]
 
     async def count(self, *lines: Line) -> None:
         await self.projection.count(lines)
+        await self.projection.settled()
+
+    def step(self, root: str, before: int, lines: Sequence[Line]) -> Step:
+        """Lines at the positions after `before`, on their way to a board."""
+        step = self.boards.step(1, root, before)
+        step.add(lines)
+        return step
 
     async def sweep(self) -> None:
         await self.projection.sweep(await self.versions.live())
@@ -78,7 +90,7 @@ class Ranked:
         return await self.rankings.top(query, limit)
 
     async def historical(self, query: Query, limit: int = 10) -> list[Count]:
-        return await self.history.top(await self.versions.live(), query, hour=self.hour, limit=limit)
+        return await self.history.top(await self.versions.live(), query, minute=self.minute, limit=limit)
 
     def empty_redis(self) -> None:
         with RedisClient.from_url(self.redis_url) as client:
@@ -147,7 +159,7 @@ def counted(line: Line) -> orders_pb2.CountedLine:
         quantity=line.quantity,
         net_amount=money_pb2.Money(currency_code=line.currency, minor_units=line.net_amount),
     )
-    message.placed_time.FromSeconds(line.hour * 3600 + 61)
+    message.placed_time.FromSeconds(line.minute * 60 + 59)
     return message
 
 
@@ -160,18 +172,27 @@ def line(
     line_number: int = 1,
     currency: str = "INR",
     net_amount: int = 100,
-    hour: int = HOUR,
+    minute: int = MINUTE,
 ) -> Line:
-    return Line(order_id or str(uuid4()), line_number, +1, category_id, product_id, quantity, currency, net_amount, hour)
+    return Line(order_id or str(uuid4()), line_number, +1, category_id, product_id, quantity, currency, net_amount, minute)
 
 
 def back(line: Line) -> Line:
     """The line, taken back."""
-    return replace(line, sign=-1)
+    return line._replace(sign=-1)
 
 
 def query(category: str = "garden", metric: Metric = Metric.ORDERS, window: Window = Window.ALL, currency: str = "INR") -> Query:
     return Query(category, metric, window, currency)
+
+
+_FIRST_MINUTE: Mapping[Window, Callable[[int], int]] = {
+    Window.ALL: lambda minute: 0,
+    Window.LAST_HOUR: lambda minute: minute - 59,
+    Window.LAST_24_HOURS: lambda minute: (minute // 60 - 23) * 60,
+    Window.LAST_7_DAYS: lambda minute: (minute // 60 - 167) * 60,
+    Window.LAST_30_DAYS: lambda minute: (minute // 60 - 719) * 60,
+}
 
 
 @dataclass
@@ -181,13 +202,13 @@ class _Sum:
     revenue: int = 0
 
 
-def recount(lines: Iterable[Line], asked: Query, limit: int = 10, hour: int = HOUR) -> list[Count]:
+def recount(lines: Iterable[Line], asked: Query, limit: int = 10, minute: int = MINUTE) -> list[Count]:
     """The Top N as somebody would count it who reads every line, each once, with a pencil."""
     sums: dict[str, _Sum] = {}
     for each in set(lines):
         if each.category_id != asked.category and not each.category_id.startswith(f"{asked.category}."):
             continue
-        if asked.window is Window.LAST_24_HOURS and each.hour < hour - 23:
+        if each.minute < _FIRST_MINUTE[asked.window](minute):
             continue
         total = sums.setdefault(each.product_id, _Sum())
         total.orders += each.sign

@@ -27,7 +27,20 @@ class ArrayDumper(Dumper):
 
 
 def _array(items: list[Any]) -> str:
+    kinds = set(map(type, items))
+    if kinds == {int}:
+        return "{" + ",".join(map(repr, items)) + "}"
+    if kinds == {str}:
+        return _texts(items)
     return "{" + ",".join([_element(item) for item in items]) + "}"
+
+
+def _texts(items: list[str]) -> str:
+    # Nearly always there is nothing to escape, which one look at all of them tells.
+    joined = '","'.join(items)
+    if "\\" in joined or joined.count('"') != 2 * (len(items) - 1):
+        return "{" + ",".join(map(_quoted, items)) + "}"
+    return f'{{"{joined}"}}'
 
 
 def _element(item: Any) -> str:

@@ -18,7 +18,7 @@ from services.kit.auth import Policy
 from services.kit.clock import system_clock
 from services.kit.connections import SharedConnections, Unconfigured
 from services.kit.events import event_bus
-from services.kit.events.port import EventBus
+from services.kit.events.port import Delivery, EventBus, Subscription
 from services.kit.loop_lag import LoopLag
 from services.kit.relay import Relay
 from services.kit.rpc import calls
@@ -64,7 +64,7 @@ class Runtime:
 
     Args:
         is_revoked: tells whether a session's tokens are refused.
-        process_work: what the composition root wants kept running.
+        process_work: what the composition root wants kept running for the calls that are answered here.
     """
 
     def __init__(
@@ -80,7 +80,11 @@ class Runtime:
         self._process_work = process_work
         policy = Policy.load(settings.policy)
         self._rules = Rules(policy, is_revoked)
+        self._serves, self._works = settings.role != "work", settings.role != "serve"
         self._registry = Registry(self._rules, max_calls=settings.max_concurrent_calls, max_streams=settings.max_concurrent_streams)
+        self._outside = self._registry if self._serves else Registry(self._rules)
+        """What the socket answers: callers in this process reach its services in any case."""
+
         self._inside = InProcessServer(self._registry)
         names = frozenset(service.name for service in services)
         self._connections = SharedConnections(settings, policy, names, self._inside.channel())
@@ -128,7 +132,7 @@ class Runtime:
         for running in self._running:
             if running.parts.start:
                 await running.parts.start()
-        self._server = serve_on(self._registry, self._settings.listen)
+        self._server = serve_on(self._outside, self._settings.listen)
         self._begin_background()
         await self._server.start()
         self._health.serve()
@@ -160,7 +164,7 @@ class Runtime:
         return _Running(service, kit, parts)
 
     def _bus_if_needed(self) -> EventBus | None:
-        if not any(running.parts.topics or running.parts.subscriptions for running in self._running):
+        if not any((self._works and running.parts.topics) or self._subscriptions(running) for running in self._running):
             return None
         if not self._settings.events_url:
             raise Unconfigured("BAZAAR_EVENTS_URL is not set, and a service of this process publishes or subscribes.")
@@ -172,13 +176,13 @@ class Runtime:
     def _registered(self) -> Health:
         for running in self._running:
             self._registry.add(running.service.name, running.parts.servicers)
-        names = self._registry.service_names
+        names = self._outside.service_names
         health = Health(names)
         generated: Any = health_pb2_grpc
-        self._registry.add_open(generated.add_HealthServicer_to_server, health)
-        add_reflection(self._registry, (*names, HEALTH))
+        self._outside.add_open(generated.add_HealthServicer_to_server, health)
+        add_reflection(self._outside, (*names, HEALTH))
         if collector := telemetry.collector(self._settings):
-            self._registry.add_open(add_collector_to_server, collector)
+            self._outside.add_open(add_collector_to_server, collector)
         return health
 
     async def _reach_servers(self) -> None:
@@ -193,7 +197,7 @@ class Runtime:
 
     def _begin_background(self) -> None:
         self._keep("loop lag", self.loop_lag.measure)
-        for index, work in enumerate(self._process_work):
+        for index, work in enumerate(self._process_work if self._serves else ()):
             self._keep(f"process {index}", lambda work=work: work(lambda service: self._connections.channel("process", service)))
         for running in self._running:
             name = running.service.name
@@ -202,14 +206,18 @@ class Runtime:
             if leading := self._led(running):
                 self._keep(f"{name} leader", leading)
             if self._bus:
-                for subscription in running.parts.subscriptions:
+                for subscription in self._subscriptions(running):
                     consume = self._bus.consume
                     self._keep(f"{name} {subscription.topic}", lambda consume=consume, subscription=subscription: consume(subscription))
+
+    def _subscriptions(self, running: _Running) -> list[Subscription]:
+        """A broadcast tells the calls that this process answers; what a group shares is work."""
+        return [each for each in running.parts.subscriptions if (self._serves if each.delivery is Delivery.BROADCAST else self._works)]
 
     def _led(self, running: _Running) -> Callable[[], Awaitable[None]] | None:
         """One leader a service does all that is done once for all processes: the relay, the timers and its own work."""
         database = running.kit.own_database
-        if database is None:
+        if database is None or not self._works:
             return None
         timers: list[Timer] = [*housekeeping(database), *running.parts.timers]
         works: list[leader.Work] = [lambda lease: run_timers(timers, lease), *running.parts.led]

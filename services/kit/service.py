@@ -49,8 +49,10 @@ class Parts:
     """What it publishes."""
 
     subscriptions: Sequence[Subscription] = ()
+    """Broadcasts go to processes that answer calls, all else to those that work (BAZAAR_ROLE)."""
+
     timers: Sequence[Timer] = ()
-    """Run by one leader among all processes."""
+    """Run by one leader among all processes that work."""
 
     led: Sequence[Work] = ()
     """Long-running work of the same leader."""
@@ -59,7 +61,7 @@ class Parts:
     """Once per process, after the database is reachable and before serving; must be idempotent."""
 
     background: Sequence[Callable[[], Awaitable[None]]] = ()
-    """Long-running work of every process; restarted when it fails, cancelled at drain."""
+    """Long-running work of every process, whatever its role: what its own objects need. Restarted when it fails, cancelled at drain."""
 
 
 class Connections(Protocol):

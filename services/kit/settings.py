@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 from pydantic.fields import FieldInfo
@@ -45,6 +45,12 @@ class Settings(BaseSettings):
 
     process: str = "worker-1"
     """This process's name in traces, logs and leases; unique on a machine."""
+
+    role: Literal["all", "serve", "work"] = "all"
+    """What it does for its services: `serve` answers calls, `work` works on events, timers and outboxes, `all` does both.
+
+    A process that works answers nobody but health checks, one that serves goes on without it.
+    """
 
     database_url: str = Field(default="", repr=False)
     """PostgreSQL of the services; `{service}` is filled in: `postgresql://bazaar_{service}@/bazaar_{service}?host=/run/postgres`."""

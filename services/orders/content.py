@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,18 @@ class Line:
     def root_category(self) -> str:
         """The first level of its category: where rankings count it."""
         return self.category_id.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What rankings count of an order that was confirmed once."""
+
+    order_id: str
+    confirmed_at: datetime
+    is_cancelled: bool
+    """Its lines have been taken back since."""
+    currency: str
+    lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True, slots=True)

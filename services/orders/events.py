@@ -10,7 +10,7 @@ from services.kit import outbox
 from services.kit.events.port import Event, Topic
 from services.orders.content import Line, by_root_category
 from services.orders.model import Order, State
-from services.orders.wire import counted_lines, money, timestamp
+from services.orders.wire import counted_lines, money, placed_of, timestamp
 
 ORDERS = Topic("orders", payload=events_pb2.OrderEvent.DESCRIPTOR)
 """Key order_id: every change of an order, in order."""
@@ -43,7 +43,7 @@ def _changes(order: Order) -> Iterator[events_pb2.OrderEvent]:
                 order_id=order.order_id,
                 user_id=order.user_id,
                 cart_id=content.cart_id,
-                lines=counted_lines(order, +1, content.lines),
+                lines=counted_lines(placed_of(order), +1, content.lines),
                 total=money(content.currency, content.total),
                 placed_time=timestamp(order.confirmed_at),
             )
@@ -79,8 +79,8 @@ def _lines(order: Order) -> Iterator[Event]:
 
 def _line_event(order: Order, lines: Sequence[Line]) -> events_pb2.OrderLineEvent:
     if order.state is State.CONFIRMED:
-        return events_pb2.OrderLineEvent(order_lines_placed=events_pb2.OrderLinesPlaced(lines=counted_lines(order, +1, lines)))
-    return events_pb2.OrderLineEvent(order_lines_reversed=events_pb2.OrderLinesReversed(lines=counted_lines(order, -1, lines)))
+        return events_pb2.OrderLineEvent(order_lines_placed=events_pb2.OrderLinesPlaced(lines=counted_lines(placed_of(order), +1, lines)))
+    return events_pb2.OrderLineEvent(order_lines_reversed=events_pb2.OrderLinesReversed(lines=counted_lines(placed_of(order), -1, lines)))
 
 
 def _event(order: Order, message: events_pb2.OrderEvent) -> Event:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from psycopg.types.json import Jsonb
 
-from services.orders.content import Address, Content, Line
+from services.orders.content import Address, Content, Line, Placed
 from services.orders.model import Order, State, TimelineEntry
 
 
@@ -36,6 +36,11 @@ def content_from(document: dict[str, Any]) -> Content:
     return Content(
         **{**document, "lines": tuple(Line(**line) for line in document["lines"]), "address": Address(**document["address"])},
     )
+
+
+def placed_from(row: dict[str, Any]) -> Placed:
+    """What rankings count of an order, from a row that has no more than that."""
+    return Placed(**{**row, "lines": tuple(Line(**line) for line in row["lines"])})
 
 
 def json_of(value: object) -> Jsonb:

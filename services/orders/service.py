@@ -14,7 +14,8 @@ from bazaar.payments.v1 import payments_pb2
 from services.kit.paging import PageTokens
 from services.kit.rpc.calls import current, outlive_caller
 from services.kit.telemetry import tracing
-from services.orders.model import BY_CUSTOMER, BY_STAFF, FINAL, Order, Request, State, readable_by, submitted
+from services.orders.content import Placed
+from services.orders.model import BY_CUSTOMER, BY_STAFF, FINAL, Order, Request, readable_by, submitted
 from services.orders.requests import RequestStore
 from services.orders.settlement import Settlement
 from services.orders.store import OrderStore
@@ -118,10 +119,9 @@ def _traced(order_id: str) -> str:
     return order_id.lower()
 
 
-def _counted(order: Order) -> list[orders_pb2.CountedLine]:
-    assert order.content is not None
-    lines = counted_lines(order, +1, order.content.lines)
-    return lines + counted_lines(order, -1, order.content.lines) if order.state is State.CANCELLED else lines
+def _counted(order: Placed) -> list[orders_pb2.CountedLine]:
+    lines = counted_lines(order, +1, order.lines)
+    return lines + counted_lines(order, -1, order.lines) if order.is_cancelled else lines
 
 
 async def _set_or_time_out(changed: asyncio.Event) -> None:

@@ -14,8 +14,9 @@ from services.kit.database import Connection, Database
 from services.kit.errors import DomainError
 from services.kit.events.port import Event
 from services.kit.ids import bucket_of_order, user_bucket
+from services.orders.content import Placed
 from services.orders.model import Order, OrderNotFound
-from services.orders.rows import json_of, order_from, timeline_of
+from services.orders.rows import json_of, order_from, placed_from, timeline_of
 
 _READ = """
 SELECT o.*, c.content FROM orders o LEFT JOIN order_contents c USING (user_bucket, order_id)
@@ -51,7 +52,8 @@ WHERE due_at <= now() ORDER BY due_at LIMIT %s
 """
 _POSTPONE = "UPDATE orders SET due_at = now() + %s WHERE user_bucket = %s AND order_id = %s AND due_at <= now()"
 _PLACED_AFTER = """
-SELECT o.*, c.content FROM orders o JOIN order_contents c USING (user_bucket, order_id)
+SELECT order_id, confirmed_at, state = 'CANCELLED' AS is_cancelled, content->>'currency' AS currency, content->'lines' AS lines
+FROM orders o JOIN order_contents c USING (user_bucket, order_id)
 WHERE o.confirmed_at IS NOT NULL AND (%s::uuid IS NULL OR o.order_id > %s) ORDER BY o.order_id LIMIT %s
 """
 
@@ -131,11 +133,11 @@ class OrderStore:
         async with self._database.connection() as connection:
             await connection.execute(_POSTPONE, [delay, _bucket(order_id), order_id])
 
-    async def placed_after(self, order_id: str | None, limit: int) -> list[Order]:
+    async def placed_after(self, order_id: str | None, limit: int) -> list[Placed]:
         """Orders that were ever confirmed, by id."""
         async with self._database.connection() as connection:
             rows = await connection.execute(_PLACED_AFTER, [order_id, order_id, limit])
-            return [order_from(row) for row in await rows.fetchall()]
+            return [placed_from(row) for row in await rows.fetchall()]
 
     async def _carry_out(self, changes: Sequence[_Change]) -> list[Order | DomainError]:
         return await self._database.run(lambda tx: self._decide(tx, changes))

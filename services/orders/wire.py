@@ -11,8 +11,8 @@ from bazaar.orders.v1 import orders_pb2, orders_service_pb2
 from bazaar.payments.v1 import payments_pb2
 from bazaar.pricing.v1 import pricing_pb2
 from bazaar.type.v1 import money_pb2
-from services.orders.content import Address, Content, Line
-from services.orders.model import Order
+from services.orders.content import Address, Content, Line, Placed
+from services.orders.model import Order, State
 
 
 def to_proto(order: Order) -> orders_pb2.Order:
@@ -39,14 +39,20 @@ def to_proto(order: Order) -> orders_pb2.Order:
     return message
 
 
-def counted_lines(order: Order, sign: int, lines: Iterable[Line]) -> list[orders_pb2.CountedLine]:
+def placed_of(order: Order) -> Placed:
+    """What rankings count of a confirmed order."""
+    assert order.content is not None, "only submitted orders are counted"
+    assert order.confirmed_at is not None, "and only confirmed ones"
+    return Placed(order.order_id, order.confirmed_at, order.state is State.CANCELLED, order.content.currency, tuple(order.content.lines))
+
+
+def counted_lines(order: Placed, sign: int, lines: Iterable[Line]) -> list[orders_pb2.CountedLine]:
     """Lines of a confirmed order as rankings count them.
 
     Args:
         sign: +1 placed, −1 taken back.
     """
-    assert order.content is not None, "only submitted orders are counted"
-    placed, currency = timestamp(order.confirmed_at), order.content.currency
+    placed, currency = timestamp(order.confirmed_at), order.currency
     return [
         orders_pb2.CountedLine(
             order_id=order.order_id,

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bazaar.orders.v1 import orders_service_pb2
 from services.kit.clock import Clock
 from services.ranking.boards import Boards
 from services.ranking.events import line_from
 from services.ranking.fresh import GOOD_FOR_SECONDS
-from services.ranking.model import Difference, Line, Query, Window, add_up, differing, hour_of, left_at, tally
+from services.ranking.model import Difference, Line, Query, Window, add_up, differing, lefts_at, minute_of, tally
 from services.ranking.projection import Projection
 from services.ranking.store import RankingStore
 from services.ranking.store_history import HistoryStore
@@ -26,7 +26,12 @@ SETTLE_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.25
 _ABANDONED_AFTER = timedelta(minutes=2)
 _LOG_SECONDS = 600
+_LINES_AT_ONCE = 5000
+"""In one transaction of a rebuild: a fraction of a second, for which consumers wait for the root's row."""
 _FIRST_ID, _LAST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -64,7 +69,8 @@ class Audit:
         await self._compare_with_log(generation, root, report)
         for each in [root] if root else await self._store.positions(generation):
             report.differences += await self._compare_history(generation, each)
-            report.differences += await _settled(lambda each=each: self._compare_boards(generation, each))
+            for window in Window:
+                report.differences += await _settled(lambda each=each, window=window: self._compare_boards(generation, each, window))
         return report
 
     async def rebuild(self) -> tuple[int, int]:
@@ -90,12 +96,11 @@ class Audit:
 
     async def _build(self, generation: int) -> int:
         counted = 0
-        async for lines in self._log():
+        async for lines in _ahead(_gathered(self._log(), _LINES_AT_ONCE)):
             counted += len(lines)
             await self._store.add_to(generation, lines)
             await self._versions.still_building(generation)
-        await self._projection.roll_up(generation)
-        await self._projection.sweep(generation)
+        await self._projection.build(generation)
         return counted
 
     async def _log(self) -> AsyncIterator[list[Line]]:
@@ -130,35 +135,59 @@ class Audit:
 
     async def _compare_history(self, generation: int, root: str) -> list[Difference]:
         """The sums that history is read from against a recount, at one moment."""
-        left = left_at(hour_of(self._clock()))
-        sums = await self._history.snapshot(generation, root, left=left)
-        if sums is None:
-            return []
+        lefts = lefts_at(minute_of(self._clock()))
+        snapshot = await self._history.snapshot(generation, root, lefts)
         found: list[Difference] = []
-        for window, sums_told, after in ((Window.ALL, sums.all_time, -1), (Window.LAST_24_HOURS, sums.in_window, left)):
-            told, counted = tally(sums_told), tally(await self._store.sums(generation, root, upto=sums.position, after=after))
+        if snapshot is None:
+            return found
+        for window, sums in snapshot.sums.items():
+            recount = await self._store.sums(generation, root, upto=snapshot.position, after=lefts.get(window, -1))
+            told, counted = tally(sums), tally(recount)
             for board in sorted(told.keys() | counted.keys()):
                 found += differing(f"history/{window}", board, counted.get(board, {}), told.get(board, {}))
         return found
 
-    async def _compare_boards(self, generation: int, root: str) -> list[Difference]:
-        """Every board of a root against a recount up to the position that the board itself says it has applied."""
-        position = (await self._store.positions(generation)).get(root, 0)
-        left = left_at(hour_of(self._clock()))
+    async def _compare_boards(self, generation: int, root: str, window: Window) -> list[Difference]:
+        """Every board of a root and window against a recount up to the position that the board itself says it has applied."""
+        at = (await self._store.positions(generation)).get(root, 0)
+        left = window.left_at(minute_of(self._clock()))
+        counted = tally(await self._store.sums(generation, root, upto=at, after=left))
         found: list[Difference] = []
-        for window, after in ((Window.ALL, -1), (Window.LAST_24_HOURS, left)):
-            at, counted = position, tally(await self._store.sums(generation, root, upto=position, after=after))
-            for board in sorted(counted):
-                category, metric, currency = board
-                answer = await self._boards.read(generation, Query(category, metric, window, currency))
-                if answer is None or not answer[0].shows(window, left) or answer[0].applied < at:
-                    return [Difference(category, "", f"{window}/board", 1, 0)]
-                head, amounts = answer
-                new = await self._store.lines_between(generation, root, at, head.applied)
-                tally(add_up(line for line in new if line.hour > after), into=counted)
-                at = head.applied
-                found += differing(str(window), board, counted[board], amounts)
+        # Those of all time, because what has left a window may have stayed on its boards.
+        for board in sorted(tally(await self._store.sums(generation, root, upto=at))):
+            category, metric, currency = board
+            answer = await self._boards.read(generation, Query(category, metric, window, currency))
+            if answer is None or not answer[0].shows(window, left) or answer[0].applied < at:
+                return [Difference(category, "", f"{window}/board", 1, 0)]
+            head, amounts = answer
+            new = await self._store.lines_between(generation, root, at, head.applied)
+            tally(add_up(line for line in new if line.minute > left), into=counted)
+            at = head.applied
+            found += differing(str(window), board, counted.get(board, {}), amounts)
         return found
+
+
+async def _gathered(pages: AsyncIterator[list[Line]], size: int) -> AsyncIterator[list[Line]]:
+    """The same lines in pages of at least so many, but for the last one."""
+    lines: list[Line] = []
+    async for page in pages:
+        lines += page
+        if len(lines) >= size:
+            yield lines
+            lines = []
+    if lines:
+        yield lines
+
+
+async def _ahead(pages: AsyncIterator[T]) -> AsyncIterator[T]:
+    """The same pages, the next one being read while one is worked on."""
+    reading = asyncio.ensure_future(anext(pages, None))
+    try:
+        while (page := await reading) is not None:
+            reading = asyncio.ensure_future(anext(pages, None))
+            yield page
+    finally:
+        reading.cancel()
 
 
 async def _settled(compare: Callable[[], Awaitable[list[Difference]]]) -> list[Difference]:

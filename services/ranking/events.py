@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bazaar.orders.v1 import events_pb2, orders_pb2
 from services.kit.events.port import PATIENT, Event, Subscription
-from services.ranking.model import SECONDS_IN_HOUR, Line
+from services.ranking.model import SECONDS_IN_MINUTE, Line
 from services.ranking.projection import Projection
 
 TOPIC = "order-lines"
@@ -19,7 +19,7 @@ def subscription(projection: Projection) -> Subscription:
     async def count(events: Sequence[Event]) -> None:
         await projection.count([line for event in events for line in lines_of(event)])
 
-    return Subscription(TOPIC, GROUP, count, batch_size=500, patience=PATIENT)
+    return Subscription(TOPIC, GROUP, count, batch_size=2000, patience=PATIENT)
 
 
 def lines_of(event: Event) -> Iterable[Line]:
@@ -45,5 +45,5 @@ def line_from(line: orders_pb2.CountedLine) -> Line:
         quantity=line.quantity,
         currency=line.net_amount.currency_code,
         net_amount=line.net_amount.minor_units,
-        hour=line.placed_time.seconds // SECONDS_IN_HOUR,
+        minute=line.placed_time.seconds // SECONDS_IN_MINUTE,
     )

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from services.kit.errors import FailedPrecondition, NotFound
 
-HOURS_IN_WINDOW = 24
-SECONDS_IN_HOUR = 3600
+MINUTES_IN_HOUR = 60
+SECONDS_IN_MINUTE = 60
 
 T = TypeVar("T")
 
@@ -25,10 +25,38 @@ class Metric(StrEnum):
 
 
 class Window(StrEnum):
-    """Over which time."""
+    """Over which time: the bucket of minutes that is going on and those before it, so many in all; or all time.
+
+    The one declaration of what windows there are: tables, boards and scripts know none by name.
+    """
 
     ALL = "all"
-    LAST_24_HOURS = "24h"
+    LAST_HOUR = "1h", 1, 60
+    LAST_24_HOURS = "24h", MINUTES_IN_HOUR, 24
+    LAST_7_DAYS = "7d", MINUTES_IN_HOUR, 7 * 24
+    LAST_30_DAYS = "30d", MINUTES_IN_HOUR, 30 * 24
+
+    bucket_minutes: int
+    buckets: int
+
+    def __new__(cls, name: str, bucket_minutes: int = 0, buckets: int = 0) -> Window:
+        window = str.__new__(cls, name)
+        window._value_ = name
+        window.bucket_minutes, window.buckets = bucket_minutes, buckets
+        return window
+
+    def left_at(self, minute: int) -> int:
+        """The last minute that is outside of it when `minute` is the current one; −1 when none ever is."""
+        if not self.buckets:
+            return -1
+        return (minute // self.bucket_minutes - self.buckets + 1) * self.bucket_minutes - 1
+
+
+ROLLING = tuple(window for window in Window if window.buckets)
+"""The windows that lines leave again."""
+
+Lefts = Mapping[Window, int]
+"""The last minute that is outside of each rolling window."""
 
 
 class ProductNotRanked(NotFound):
@@ -43,9 +71,8 @@ class RebuildInProgress(FailedPrecondition):
     reason = "REBUILD_IN_PROGRESS"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One order line, placed or taken back."""
+class Line(NamedTuple):
+    """One order line, placed or taken back. A tuple, because many thousands a second are made."""
 
     order_id: str
     line_number: int
@@ -57,8 +84,8 @@ class Line:
     currency: str
     net_amount: int
     """Minor units, without tax and shipping."""
-    hour: int
-    """Hours since 1970 of the order's placing, for a line taken back as well: when it has left a window, the line changes that no more."""
+    minute: int
+    """Minutes since 1970 of the order's placing, for a line taken back too: when it has left a window, the line changes that no more."""
 
     @property
     def root(self) -> str:
@@ -95,10 +122,12 @@ class Count:
 
 
 Cell = tuple[str, str, str, int]
-"""What lines are added up by: category id, product id, currency, hour (0 in sums over several hours)."""
+"""What lines are added up by: category id, product id, currency, minute (0 in sums over a time)."""
 
 Amounts = tuple[int, int, int]
 """Orders, units, revenue."""
+
+_NOTHING: Amounts = (0, 0, 0)
 
 Board = tuple[str, Metric, str]
 """A list of products by amount: category id, metric, currency (of revenue; empty otherwise)."""
@@ -129,22 +158,22 @@ def with_ancestors(category_id: str) -> Iterator[str]:
         yield category_id
 
 
-def hour_of(time: datetime) -> int:
-    """Hours since 1970, rounded down."""
-    return int(time.timestamp()) // SECONDS_IN_HOUR
+def minute_of(time: datetime) -> int:
+    """Minutes since 1970, rounded down."""
+    return int(time.timestamp()) // SECONDS_IN_MINUTE
 
 
-def left_at(hour: int) -> int:
-    """The last hour that is outside a 24-hour window when `hour` is the current one."""
-    return hour - HOURS_IN_WINDOW
+def lefts_at(minute: int) -> Lefts:
+    """Where every rolling window ends when `minute` is the current one."""
+    return {window: window.left_at(minute) for window in ROLLING}
 
 
 def add_up(lines: Iterable[Line]) -> dict[Cell, Amounts]:
-    """The lines of each category, product, currency and hour added up; cells that come to nothing are left out."""
+    """The lines of each category, product, currency and minute added up; cells that come to nothing are left out."""
     sums: dict[Cell, Amounts] = {}
     for line in lines:
-        cell = (line.category_id, line.product_id, line.currency, line.hour)
-        orders, units, revenue = sums.get(cell, (0, 0, 0))
+        cell = (line.category_id, line.product_id, line.currency, line.minute)
+        orders, units, revenue = sums.get(cell, _NOTHING)
         sums[cell] = (orders + line.sign, units + line.sign * line.quantity, revenue + line.sign * line.net_amount)
     return {cell: amounts for cell, amounts in sums.items() if any(amounts)}
 
@@ -152,10 +181,10 @@ def add_up(lines: Iterable[Line]) -> dict[Cell, Amounts]:
 def spread(sums: Mapping[Cell, Amounts]) -> dict[Cell, Amounts]:
     """Sums of leaf categories carried over to every ancestor."""
     spread_out: dict[Cell, Amounts] = {}
-    for (category_id, product_id, currency, hour), (orders, units, revenue) in sums.items():
+    for (category_id, product_id, currency, minute), (orders, units, revenue) in sums.items():
         for ancestor in with_ancestors(category_id):
-            cell = (ancestor, product_id, currency, hour)
-            had = spread_out.get(cell, (0, 0, 0))
+            cell = (ancestor, product_id, currency, minute)
+            had = spread_out.get(cell, _NOTHING)
             spread_out[cell] = (had[0] + orders, had[1] + units, had[2] + revenue)
     return spread_out
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from services.kit.clock import Clock
 from services.kit.redis import RedisUnavailable
 from services.ranking.boards import Boards
-from services.ranking.model import Count, ProductNotRanked, Query, hour_of, left_at, top
+from services.ranking.model import Count, ProductNotRanked, Query, minute_of, top
 from services.ranking.store_history import HistoryStore
 
 
@@ -37,15 +37,15 @@ class Rankings:
         self._clock = clock
 
     async def top(self, query: Query, limit: int) -> Answer:
-        """The first `limit` products; from history when the boards are away, an hour behind, or know none."""
+        """The first `limit` products; from history when the boards are away, have minutes to take out, or know none."""
         now, generation = self._clock(), await self._generation()
         try:
             found = await self._boards.top(generation, query, limit)
         except RedisUnavailable:
             found = None
-        if found and found[0].shows(query.window, left_at(hour_of(now))) and found[1]:
+        if found and found[0].shows(query.window, query.window.left_at(minute_of(now))) and found[1]:
             return Answer(top(found[1], query.metric, limit), is_live=True, as_of=now)
-        return Answer(await self._history.top(generation, query, hour=hour_of(now), limit=limit), is_live=False, as_of=now)
+        return Answer(await self._history.top(generation, query, minute=minute_of(now), limit=limit), is_live=False, as_of=now)
 
     async def rank(self, query: Query, product_id: str) -> tuple[int, Answer]:
         """A product's rank from 1, and its count.
@@ -58,10 +58,10 @@ class Rankings:
             found = await self._boards.rank(generation, query, product_id)
         except RedisUnavailable:
             found = None
-        if found and found[0].shows(query.window, left_at(hour_of(now))) and found[1]:
+        if found and found[0].shows(query.window, query.window.left_at(minute_of(now))) and found[1]:
             rank, count = found[1]
             return rank, Answer([count], is_live=True, as_of=now)
-        historical = await self._history.rank(generation, query, product_id, hour=hour_of(now))
+        historical = await self._history.rank(generation, query, product_id, minute=minute_of(now))
         if historical is None:
             raise ProductNotRanked("Nobody has ordered this product there.", category=query.category, product_id=product_id)
         rank, count = historical

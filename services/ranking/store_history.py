@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from services.kit.database import Database
-from services.ranking.model import Amounts, Cell, Count, Metric, Query, Window, left_at
-from services.ranking.store import cells_of
+from services.ranking.model import MINUTES_IN_HOUR, Amounts, Cell, Count, Lefts, Metric, Query, Window
+from services.ranking.store import MINUTE, cells_of
 
 _BELOW = "(category_id = %(category)s OR (category_id >= %(category)s || '.' AND category_id < %(category)s || '/'))"
 """The category and all below it; `/` is the byte after `.`."""
 
-_COUNT = f"""
+_LINES_ONLY = """
+SELECT category_id, product_id, currency, sign AS orders, sign * quantity AS units, sign * net_amount AS revenue FROM lines
+WHERE generation = %(generation)s AND root = %(root)s
+"""
+_UNROLLED = """
+AND position > coalesce((SELECT position FROM rolled WHERE generation = %(generation)s AND root = %(root)s), 0)
+"""
+"""Few lines, found by their positions: + 0 keeps the planner from reading a whole window's by the index of minutes."""
+
+_SUMS = "SELECT category_id, product_id, currency, orders, units, revenue FROM {} WHERE generation = %(generation)s AND root = %(root)s"
+_IN_TIME = f"AND {MINUTE} > %(left)s"
+
+
+def _counted(window: Window, below: LiteralString = "") -> LiteralString:
+    """What counts in a window, as rows that are to be added up.
+
+    Sums by minute would be nearly as many as the lines, so a window of minutes is counted from these alone.
+    """
+    if not window.buckets:
+        return f"{_SUMS.format('totals')} {below} UNION ALL {_LINES_ONLY} {below} {_UNROLLED}"
+    if window.bucket_minutes % MINUTES_IN_HOUR:
+        return f"{_LINES_ONLY} {below} {_IN_TIME}"
+    hours = f"{_SUMS.format('hours')} {below} AND hour > %(left)s / 60"
+    return f"{hours} UNION ALL {_LINES_ONLY} {below} {_UNROLLED} AND {MINUTE} + 0 > %(left)s"
+
+
+_COUNT: dict[Window, LiteralString] = {
+    window: f"""
 SELECT product_id, sum(orders)::bigint AS orders, sum(units)::bigint AS units,
        coalesce(sum(revenue) FILTER (WHERE currency = %(currency)s), 0)::bigint AS revenue
-FROM (
-    SELECT product_id, currency, orders, units, revenue FROM {{sums}}
-    WHERE generation = %(generation)s AND root = %(root)s AND {_BELOW} {{in_window}}
-    UNION ALL
-    SELECT product_id, currency, sign, sign * quantity, sign * net_amount FROM lines
-    WHERE generation = %(generation)s AND root = %(root)s AND {_BELOW} {{in_window}} AND position > coalesce(
-        (SELECT position FROM rolled WHERE rolled.generation = %(generation)s AND rolled.root = %(root)s), 0)
-) AS counted
-GROUP BY product_id
+FROM ({_counted(window, f"AND {_BELOW}")}) AS counted GROUP BY product_id
 """
-_COUNTED: dict[Window, LiteralString] = {
-    Window.ALL: _COUNT.format(sums="totals", in_window=""),
-    Window.LAST_24_HOURS: _COUNT.format(sums="hours", in_window="AND hour > %(left)s"),
+    for window in Window
+}
+_SUM_UP: dict[Window, LiteralString] = {
+    window: f"""
+SELECT category_id, product_id, currency, sum(orders)::bigint AS orders, sum(units)::bigint AS units, sum(revenue)::bigint AS revenue
+FROM ({_counted(window)}) AS counted GROUP BY 1, 2, 3
+"""
+    for window in Window
 }
 _COLUMN: dict[Metric, LiteralString] = {Metric.ORDERS: "orders", Metric.UNITS: "units", Metric.REVENUE: "revenue"}
 _TOP = "SELECT * FROM ({counted}) AS counted WHERE {column} > 0 ORDER BY {column} DESC, units DESC, product_id LIMIT %(limit)s"
@@ -39,20 +64,6 @@ SELECT mine.*, (
        OR ((c.{column}, c.units) = (mine.{column}, mine.units) AND c.product_id < mine.product_id)
 ) AS before FROM mine
 """
-_SUM_ROLLED = """
-SELECT category_id, product_id, currency, sum(orders)::bigint AS orders, sum(units)::bigint AS units, sum(revenue)::bigint AS revenue
-FROM (
-    SELECT category_id, product_id, currency, orders, units, revenue FROM {sums}
-    WHERE generation = %(generation)s AND root = %(root)s {in_window}
-    UNION ALL
-    SELECT category_id, product_id, currency, sign, sign * quantity, sign * net_amount FROM lines
-    WHERE generation = %(generation)s AND root = %(root)s {in_window} AND position > coalesce(
-        (SELECT position FROM rolled WHERE rolled.generation = %(generation)s AND rolled.root = %(root)s), 0)
-) AS counted
-GROUP BY 1, 2, 3
-"""
-_ALL_TIME: LiteralString = _SUM_ROLLED.format(sums="totals", in_window="")
-_IN_WINDOW: LiteralString = _SUM_ROLLED.format(sums="hours", in_window="AND hour > %(left)s")
 _ROLL = """
 WITH span AS (
     SELECT l.* FROM lines l WHERE l.generation = %(generation)s AND l.root = %(root)s AND l.position > %(after)s AND l.position <= %(upto)s
@@ -78,8 +89,7 @@ class Snapshot:
 
     position: int
     """The last line in them."""
-    all_time: dict[Cell, Amounts]
-    in_window: dict[Cell, Amounts]
+    sums: Mapping[Window, dict[Cell, Amounts]]
 
 
 class HistoryStore:
@@ -88,38 +98,36 @@ class HistoryStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def top(self, generation: int, query: Query, *, hour: int, limit: int) -> list[Count]:
+    async def top(self, generation: int, query: Query, *, minute: int, limit: int) -> list[Count]:
         """The Top N.
 
         Args:
-            hour: the current one.
+            minute: the current one.
         """
-        statement = _TOP.format(counted=_COUNTED[query.window], column=_COLUMN[query.metric])
+        statement = _TOP.format(counted=_COUNT[query.window], column=_COLUMN[query.metric])
         async with self._database.connection() as connection:
-            rows = await connection.execute(statement, {**_values(generation, query, hour), "limit": limit})
+            rows = await connection.execute(statement, {**_values(generation, query, minute), "limit": limit})
             return [Count(**row) for row in await rows.fetchall()]
 
-    async def rank(self, generation: int, query: Query, product_id: str, *, hour: int) -> tuple[int, Count] | None:
+    async def rank(self, generation: int, query: Query, product_id: str, *, minute: int) -> tuple[int, Count] | None:
         """A product's rank from 1 and its count; None when it isn't ranked."""
-        statement = _RANK.format(counted=_COUNTED[query.window], column=_COLUMN[query.metric])
+        statement = _RANK.format(counted=_COUNT[query.window], column=_COLUMN[query.metric])
         async with self._database.connection() as connection:
-            values = {**_values(generation, query, hour), "product_id": product_id}
+            values = {**_values(generation, query, minute), "product_id": product_id}
             row = await (await connection.execute(statement, values)).fetchone()
         return (row.pop("before") + 1, Count(**row)) if row else None
 
-    async def snapshot(self, generation: int, root: str, *, left: int) -> Snapshot | None:
-        """A root's sums; None when there is no such root.
-
-        Args:
-            left: the last hour that is outside the window.
-        """
-        values = {"generation": generation, "root": root, "left": left}
+    async def snapshot(self, generation: int, root: str, lefts: Lefts) -> Snapshot | None:
+        """A root's sums over every window; None when there is no such root."""
+        values = {"generation": generation, "root": root}
         async with self._database.transaction() as tx:
             await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             at = await (await tx.execute("SELECT position FROM roots WHERE generation = %s AND root = %s", [generation, root])).fetchone()
-            all_time = cells_of(await (await tx.execute(_ALL_TIME, values)).fetchall())
-            in_window = cells_of(await (await tx.execute(_IN_WINDOW, values)).fetchall())
-        return Snapshot(at["position"], all_time, in_window) if at else None
+            sums = {
+                window: cells_of(await (await tx.execute(_SUM_UP[window], {**values, "left": lefts.get(window, -1)})).fetchall())
+                for window in Window
+            }
+        return Snapshot(at["position"], sums) if at else None
 
     async def roll_up(self, generation: int, root: str, limit: int) -> bool:
         """Adds the next lines of a root to its sums; whether there are more."""
@@ -147,11 +155,11 @@ class HistoryStore:
             )
 
 
-def _values(generation: int, query: Query, hour: int) -> dict[str, Any]:
+def _values(generation: int, query: Query, minute: int) -> dict[str, Any]:
     return {
         "generation": generation,
         "root": query.root,
         "category": query.category,
         "currency": query.currency,
-        "left": left_at(hour),
+        "left": query.window.left_at(minute),
     }

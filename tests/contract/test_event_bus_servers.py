@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,10 +55,6 @@ def _postgres(folder: Path) -> Iterator[Engine]:
     server = Postgres(folder / "data", folder)
     running = Running(server, folder / "postgres.log")
 
-    def kill() -> None:
-        running.send(signal.SIGKILL)
-        running.stop()
-
     def start() -> None:
         running.start()
         running.wait()
@@ -73,7 +68,7 @@ def _postgres(folder: Path) -> Iterator[Engine]:
     start()
     try:
         server.create_databases(["bazaar_events"])
-        yield Engine(server.url("bazaar_events"), kill, start, lambda: read_only("on"), lambda: read_only("off"))
+        yield Engine(server.url("bazaar_events"), running.kill, start, lambda: read_only("on"), lambda: read_only("off"))
     finally:
         running.stop()
 

@@ -13,7 +13,7 @@ from bazaar.ranking.v1 import ranking_pb2
 from bazaar.ranking.v1 import ranking_service_pb2 as pb
 from services.kit.events.port import Event
 from services.ranking.events import lines_of, subscription
-from services.ranking.model import Query
+from services.ranking.model import Query, Window, lefts_at
 from tests.bus import books_of
 from tests.ranked import Ranked, query, ranked
 from tests.shop import ADMIN, Customer, Shop, category_of, eventually
@@ -70,6 +70,7 @@ async def test_every_event_delivered_twice_counts_once(shop: Shop, worker: Ranke
 
     await subscription(worker.projection).handle(events)
     await subscription(worker.projection).handle(events[::-1])
+    await worker.projection.settled()
 
     assert sum(1 for event in events for _ in lines_of(event)) == 5
     assert [(count.product_id, count.orders, count.units, count.revenue) for count in (await worker.top(_of(root))).counts] == top
@@ -111,8 +112,7 @@ async def test_a_consumer_killed_between_postgresql_and_redis_is_made_good(shop:
         client.delete(*keys)  # type: ignore[misc]
     generation = await worker.versions.live()
     sums = await worker.store.sums(generation, root, upto=1)
-    left = worker.hour - 24
-    await worker.boards.fill(generation, root, upto=1, left=left, all_time=sums, in_window=sums)
+    await worker.boards.fill(generation, root, upto=1, lefts=lefts_at(worker.minute), sums=dict.fromkeys(Window, sums))
 
     await eventually(lambda: shop.top(root), top)
     assert len(lines) == 5

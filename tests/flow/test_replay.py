@@ -24,7 +24,7 @@ from tools.shop.customers import Customers
 pytestmark = [pytest.mark.edge, pytest.mark.timeout(300)]
 SAMPLE = ROOT / "tests" / "data" / "sample"
 REAL_BASKETS = 500
-WINDOWS = ("all", "24h")
+WINDOWS = ("all", "1h", "24h", "7d", "30d")
 MOST_ROWS = 100
 SETTLED = 30.0
 

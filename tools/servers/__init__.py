@@ -182,6 +182,11 @@ class Running:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def kill(self) -> None:
+        """Ends it between two instructions."""
+        self.send(signal.SIGKILL)
+        self.stop()
+
     def stop(self) -> int:
         """Ends it: its own signal first, SIGKILL once our patience has run out. Returns the exit code."""
         assert self._process is not None

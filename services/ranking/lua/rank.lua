@@ -2,12 +2,11 @@
 --
 -- KEYS[1]  the root's head
 -- ARGV     window, category, metric (orders, units, revenue-CUR), currency, product
--- Returns  applied, left, 1 while hours are leaving, then rank from 1, orders, units, revenue; no more than three of a product that isn't
+-- Returns  applied, left, 1 while minutes are leaving, then rank from 1, orders, units, revenue; no more than three of a product that isn't
 --          ranked; nothing without a head
-local head = redis.call('HMGET', KEYS[1], 'board', 'applied', 'left', 'leaving_after', 'torn')
-if not head[1] or head[5] then return false end
-local prefix, suffix, product = head[1] .. ':' .. ARGV[1] .. ':', ':' .. ARGV[2], ARGV[5]
-local answer = {head[2], head[3], head[4] and 1 or 0}
+local name, answer = open(ARGV[1])
+if not name then return false end
+local prefix, suffix, product = name .. ':' .. ARGV[1] .. ':', ':' .. ARGV[2], ARGV[5]
 local board, units_board = prefix .. ARGV[3] .. suffix, prefix .. 'units' .. suffix
 local score = redis.call('ZSCORE', board, product)
 if not score or tonumber(score) <= 0 then return answer end

@@ -2,11 +2,11 @@
 --
 -- KEYS[1]  the root's head
 -- ARGV     window, category, metric (orders, units, revenue-CUR), currency, N
--- Returns  applied, left, 1 while hours are leaving, then four of each product, in no order: id, orders, units, revenue; nothing without
+-- Returns  applied, left, 1 while minutes are leaving, then four of each product, in no order: id, orders, units, revenue; nothing without
 --          a head
-local head = redis.call('HMGET', KEYS[1], 'board', 'applied', 'left', 'leaving_after', 'torn')
-if not head[1] or head[5] then return false end
-local prefix, suffix, n = head[1] .. ':' .. ARGV[1] .. ':', ':' .. ARGV[2], tonumber(ARGV[5])
+local name, answer = open(ARGV[1])
+if not name then return false end
+local prefix, suffix, n = name .. ':' .. ARGV[1] .. ':', ':' .. ARGV[2], tonumber(ARGV[5])
 local board = prefix .. ARGV[3] .. suffix
 
 local function each_chunk(products, work)
@@ -44,7 +44,6 @@ if #products == n then
     for _, product in ipairs(most_units(tied, n - #products)) do products[#products + 1] = product end
 end
 
-local answer = {head[2], head[3], head[4] and 1 or 0}
 each_chunk(products, function(chunk)
     local orders = redis.call('ZMSCORE', prefix .. 'orders' .. suffix, unpack(chunk))
     local units = redis.call('ZMSCORE', prefix .. 'units' .. suffix, unpack(chunk))

@@ -24,7 +24,7 @@ _SECOND = "it is passed only after another failure: the cases of that one pass i
 _RACE = "it is passed only by the loser of a race"
 _STOPPING = "it is passed only when a process stops or a connection breaks"
 _JOINED = "it is passed only when another process joins: here one follows the other"
-_HOUR = "an hour has to pass"
+_LATER = "a window of the rankings has to move on"
 _DAY = "a day has to pass"
 _FIRST_START = "it is passed only when a catalogue is captured for the first time, or its place is lost"
 _WHOLE = "it lasts as long as the process"
@@ -69,18 +69,21 @@ ELSEWHERE = {
     "ranking/boards.py:rank": _RANKED,
     "ranking/boards.py:read": _RANKED,
     "ranking/boards.py:fill:2": _RACE,
-    "ranking/boards.py:leave": _HOUR,
-    "ranking/boards.py:subtract": _HOUR,
+    "ranking/boards.py:leave": _LATER,
+    "ranking/boards.py:subtract": _LATER,
     "ranking/boards.py:keep_only": _RANKED,
     "ranking/details.py": _RANKED,
     "ranking/fresh.py": _RANKED,
     "ranking/projection.py:_catch_up": _SECOND,
-    "ranking/projection.py:_leave": _HOUR,
+    "ranking/projection.py:_leave": _LATER,
+    "ranking/projection.py:settled": _RANKED,
+    "ranking/projection.py:build": _RANKED,
+    "ranking/projection.py:work": _RANKED,
     "ranking/rankings.py": _RANKED,
     "ranking/service.py": _RANKED,
     "ranking/shown.py": _RANKED,
     "ranking/store.py:add_to": _RANKED,
-    "ranking/store.py:sums": _HOUR,
+    "ranking/store.py:sums": _LATER,
     "ranking/store.py:_lines": _SECOND,
     "ranking/store_history.py:top": _RANKED,
     "ranking/store_history.py:rank": _RANKED,

@@ -13,6 +13,7 @@ from services.orders.events import announcements
 from services.orders.model import Order, OrderNotFound, State, TimelineEntry
 from services.orders.requests import RequestStore
 from services.orders.store import OrderStore
+from services.orders.wire import placed_of
 from tests.unit.orders.sample import OTHER, USER, content, line, rows
 from tests.unit.orders.steps import confirm, end, new, note_cancel, placed, submit, told
 from tests.unit.rivals import meet
@@ -165,7 +166,7 @@ async def test_the_log_holds_every_order_that_was_ever_confirmed_by_id(requests:
     first, second = await placed(requests, store), await placed(requests, store, OTHER)
     ended = await end(store, await note_cancel(store, await placed(requests, store)))
     await submit(store, await new(requests))
-    log = sorted([first, second, ended], key=lambda order: order.order_id)
+    log = [placed_of(order) for order in sorted([first, second, ended], key=lambda order: order.order_id)]
 
     assert await store.placed_after(None, 10) == log
     assert await store.placed_after(None, 2) == log[:2]

@@ -2,14 +2,13 @@
 
 import asyncio
 import random
-from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
 from services.ranking import audit as audit_module
-from services.ranking.model import Difference, Line, RebuildInProgress, Window
+from services.ranking.model import ROLLING, Difference, Line, RebuildInProgress, Window
 from tests.ranked import HOUR, OrderLog, Ranked, back, every_query, line, query, recount
 from tests.unit.ranking.shopping import shopping
 
@@ -34,7 +33,7 @@ async def verified(worker: Ranked, lines: list[Line], root: str = "") -> tuple[i
 
 async def board(worker: Ranked, name: str) -> str:
     """The key of a board of the garden."""
-    prefix = await worker.redis.hget("rank:{garden}:1", "board")
+    prefix = await worker.redis.hget("rank:{garden}:1:head", "board")
     return f"{prefix.decode()}:{name}"
 
 
@@ -80,7 +79,7 @@ async def test_a_counted_line_that_nobody_ordered_is_found(worker: Ranked, lines
 
 async def test_a_line_counted_with_another_quantity_is_found(worker: Ranked):
     saw = line("saw", 2)
-    await worker.count(replace(saw, quantity=3))
+    await worker.count(saw._replace(quantity=3))
 
     assert (await verified(worker, [saw]))[1] == {
         Difference("garden.tools", "saw", "log", 1, 0),
@@ -110,7 +109,9 @@ async def test_a_wrong_sum_that_history_is_read_from_is_found(worker: Ranked):
     await worker.execute("UPDATE hours SET units = 5")
 
     assert (await verified(worker, saws))[1] == {
-        Difference(category, "saw", "history/24h/units", 2, 5) for category in ("garden", "garden.tools")
+        Difference(category, "saw", f"history/{window}/units", 2, 5)
+        for category in ("garden", "garden.tools")
+        for window in (Window.LAST_24_HOURS, Window.LAST_7_DAYS, Window.LAST_30_DAYS)
     }
 
 
@@ -119,7 +120,7 @@ async def test_a_board_that_stays_away_is_found(worker: Ranked):
     await worker.count(saw)
     worker.empty_redis()
 
-    assert (await verified(worker, [saw]))[1] == {Difference("garden", "", "all/board", 1, 0)}
+    assert (await verified(worker, [saw]))[1] == {Difference("garden", "", f"{window}/board", 1, 0) for window in Window}
 
 
 async def test_an_event_on_its_way_is_no_difference(worker: Ranked, lines: list[Line], monkeypatch: pytest.MonkeyPatch):
@@ -283,13 +284,13 @@ async def test_a_leader_that_rolls_up_a_version_while_it_is_dropped_leaves_no_ro
 
 
 async def test_a_window_is_verified_by_the_clock_of_the_verifier(worker: Ranked):
-    lines = [line("old", hour=HOUR - 23), back(line("gone")), line("new", order_id=str(uuid4()))]
+    lines = [line("old", minute=60 * (HOUR - 23)), back(line("gone")), line("new", order_id=str(uuid4()))]
     await worker.count(*lines)
     worker.pass_hours(1)
     found = (await verified(worker, lines))[1]
     await worker.sweep()
 
-    assert found == {Difference("garden", "", f"{Window.LAST_24_HOURS}/board", 1, 0)}
+    assert found == {Difference("garden", "", f"{window}/board", 1, 0) for window in ROLLING}
     assert (await verified(worker, lines))[1] == set()
 
 

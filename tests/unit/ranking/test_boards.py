@@ -5,7 +5,7 @@ import random
 import pytest
 
 from services.ranking.model import Count, Metric, ProductNotRanked, Window, chunks
-from tests.ranked import HOUR, Ranked, back, every_query, line, query, recount
+from tests.ranked import MINUTE, Ranked, back, every_query, line, query, recount
 from tests.unit.ranking.shopping import PRODUCTS, shopping
 
 
@@ -105,8 +105,8 @@ async def test_a_hundred_billion_in_revenue_is_counted_to_the_last_unit(worker: 
     assert [(count.product_id, count.revenue) for count in counts] == [("saw", 9_999_999_999_999), ("axe", 9_999_999_999_996)]
 
 
-async def test_a_batch_with_more_lines_than_one_call_takes_is_counted_in_steps(worker: Ranked, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("services.ranking.projection.LINES_A_CALL", 7)
+async def test_more_sums_than_one_call_takes_are_counted_in_steps(worker: Ranked, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("services.ranking.following.CELLS_A_CALL", 7)
     lines = shopping(random.Random(3), 50)
     await worker.count(*lines)
 
@@ -116,6 +116,6 @@ async def test_a_batch_with_more_lines_than_one_call_takes_is_counted_in_steps(w
 
 
 async def test_a_line_of_a_future_hour_counts_in_the_window(worker: Ranked):
-    await worker.count(line("saw", hour=HOUR + 1))
+    await worker.count(line("saw", minute=MINUTE + 60))
 
     assert [count.product_id for count in (await worker.top(query(window=Window.LAST_24_HOURS))).counts] == ["saw"]

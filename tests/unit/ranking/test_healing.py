@@ -9,8 +9,8 @@ from redis import Redis as RedisClient
 
 from services.kit.redis import RedisUnavailable, open_redis
 from services.ranking import boards as boards_module
-from services.ranking.boards import Boards, Step
-from services.ranking.model import Line, add_up
+from services.ranking.boards import Boards
+from services.ranking.model import Line
 from services.ranking.rankings import Rankings
 from tests.ranked import Ranked, line, query, recount
 from tests.unit.ranking.exact import HISTORICAL, LIVE, assert_exact, boards_of
@@ -85,7 +85,7 @@ async def test_a_board_far_behind_is_filled_anew(worker: Ranked, lines: list[Lin
 async def test_lines_that_a_board_has_are_not_added_again(worker: Ranked):
     await worker.count(line("saw"), line("saw"))
 
-    found = await worker.boards.apply(1, [Step("garden", 0, 2, add_up([line("saw"), line("saw")]))])
+    found = await worker.boards.apply(1, [worker.step("garden", 0, [line("saw"), line("saw")])])
 
     assert (found, (await worker.top(query())).counts[0].orders) == ([2], 2)
 

@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from services.ranking.boards import Step
-from services.ranking.model import Line, add_up, chunks
+from services.ranking.model import Line, chunks
 from tests.ranked import Ranked, line, query, recount
 from tests.unit.ranking.exact import LIVE, assert_exact, boards_of, then
 
@@ -24,7 +23,7 @@ async def test_a_rival_who_stopped_in_the_middle_of_a_batch_is_overtaken(worker:
     monkeypatch.setattr("services.ranking.projection.LINES_A_CALL", 3)
 
     async def apply_some() -> None:
-        await worker.boards.apply(1, [Step("garden", 1, 8, add_up(saws[1:8]))])
+        await worker.boards.apply(1, [worker.step("garden", 1, saws[1:8])])
 
     then(monkeypatch, worker.store, "add", apply_some)
     await worker.count(*saws[1:])

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from services.ranking.model import Metric, Window, add_up
-from tests.ranked import HOUR, Ranked, back, every_query, line, query, recount
+from services.ranking.model import Metric, Window, add_up, lefts_at
+from tests.ranked import HOUR, MINUTE, Ranked, back, every_query, line, query, recount
 from tests.unit.ranking.shopping import shopping
 from tests.unit.rivals import meet, waiting
 
@@ -64,7 +64,7 @@ async def test_a_neighbour_whose_name_begins_alike_is_not_below(worker: Ranked):
 
 
 async def test_the_window_is_the_current_hour_and_the_23_before(worker: Ranked):
-    await worker.store.add([line("in", hour=HOUR - 23), line("out", hour=HOUR - 24)])
+    await worker.store.add([line("in", minute=60 * (HOUR - 23)), line("out", minute=60 * (HOUR - 24))])
 
     assert [count.product_id for count in await worker.historical(query(window=Window.LAST_24_HOURS))] == ["in"]
 
@@ -83,28 +83,28 @@ async def test_a_rank_in_history_is_the_place_in_the_top(worker: Ranked):
 
     for asked in (query("garden", metric) for metric in Metric):
         for place, count in enumerate(recount(lines, asked, 100), start=1):
-            assert await worker.history.rank(1, asked, count.product_id, hour=HOUR) == (place, count)
+            assert await worker.history.rank(1, asked, count.product_id, minute=MINUTE) == (place, count)
 
 
 async def test_a_product_nobody_ordered_has_no_rank(worker: Ranked):
     placed = line("saw")
     await worker.store.add([placed, back(placed)])
 
-    assert await worker.history.rank(1, query(), "saw", hour=HOUR) is None
+    assert await worker.history.rank(1, query(), "saw", minute=MINUTE) is None
 
 
 async def test_a_snapshot_holds_all_lines_up_to_its_position(worker: Ranked):
-    lines = [line("a", hour=HOUR - 30), line("b", 2)]
+    lines = [line("a", minute=60 * (HOUR - 30)), line("b", 2)]
     await worker.store.add(lines)
     await worker.roll_up()
     await worker.store.add([line("b", 3)])
 
-    snapshot = await worker.history.snapshot(1, "garden", left=HOUR - 24)
+    snapshot = await worker.history.snapshot(1, "garden", lefts_at(MINUTE))
 
     assert snapshot is not None
     assert snapshot.position == 3
-    assert snapshot.all_time == {("garden.tools", "a", "INR", 0): (1, 1, 100), ("garden.tools", "b", "INR", 0): (2, 5, 200)}
-    assert snapshot.in_window == {("garden.tools", "b", "INR", 0): (2, 5, 200)}
+    assert snapshot.sums[Window.ALL] == {("garden.tools", "a", "INR", 0): (1, 1, 100), ("garden.tools", "b", "INR", 0): (2, 5, 200)}
+    assert snapshot.sums[Window.LAST_24_HOURS] == {("garden.tools", "b", "INR", 0): (2, 5, 200)}
 
 
 async def test_a_snapshot_is_of_one_moment(worker: Ranked, rival: Ranked):
@@ -112,19 +112,19 @@ async def test_a_snapshot_is_of_one_moment(worker: Ranked, rival: Ranked):
     await worker.roll_up()
     async with rival.database.transaction() as tx:
         await tx.execute("LOCK TABLE totals IN ACCESS EXCLUSIVE MODE")
-        [reading] = await waiting(rival.database, worker.history.snapshot(1, "garden", left=HOUR - 24))
+        [reading] = await waiting(rival.database, worker.history.snapshot(1, "garden", lefts_at(MINUTE)))
         await worker.store.add([line("b")])
     snapshot = await reading
 
-    assert (snapshot.position, [product for _, product, _, _ in snapshot.all_time]) == (1, ["a"])
+    assert (snapshot.position, [product for _, product, _, _ in snapshot.sums[Window.ALL]]) == (1, ["a"])
 
 
 async def test_an_unknown_root_has_no_snapshot(worker: Ranked):
-    assert await worker.history.snapshot(1, "garden", left=HOUR - 24) is None
+    assert await worker.history.snapshot(1, "garden", lefts_at(MINUTE)) is None
 
 
 async def test_old_hours_are_forgotten_and_all_time_is_not(worker: Ranked):
-    await worker.store.add([line("old", hour=HOUR - 49), line("new", hour=HOUR - 48)])
+    await worker.store.add([line("old", minute=60 * (HOUR - 745)), line("new", minute=60 * (HOUR - 744))])
     await worker.roll_up()
 
     await worker.projection.forget_hours()
@@ -137,4 +137,4 @@ def test_the_recount_itself_counts_a_repeat_once():
     saw = line("saw")
 
     assert recount([saw, saw], query())[0].orders == 1
-    assert add_up([saw, saw]) == {("garden.tools", "saw", "INR", HOUR): (2, 2, 200)}
+    assert add_up([saw, saw]) == {("garden.tools", "saw", "INR", MINUTE): (2, 2, 200)}

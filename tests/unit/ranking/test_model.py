@@ -16,15 +16,15 @@ from services.ranking.model import (
     add_up,
     chunks,
     differing,
-    hour_of,
-    left_at,
+    lefts_at,
+    minute_of,
     root_of,
     spread,
     tally,
     top,
     with_ancestors,
 )
-from tests.ranked import HOUR, back, line, recount
+from tests.ranked import HOUR, MINUTE, back, line, recount
 
 LINES = st.builds(
     Line,
@@ -36,7 +36,7 @@ LINES = st.builds(
     quantity=st.integers(1, 3),
     currency=st.sampled_from(["INR", "USD"]),
     net_amount=st.integers(0, 3),
-    hour=st.integers(HOUR - 30, HOUR),
+    minute=st.integers(MINUTE - 30, MINUTE),
 )
 
 
@@ -53,33 +53,47 @@ def test_a_category_counts_for_itself_and_everything_above():
 
 
 @pytest.mark.parametrize(
-    ("time", "hour"),
+    ("time", "minute"),
     [
         (datetime(1970, 1, 1, tzinfo=UTC), 0),
-        (datetime(1970, 1, 2, 0, 59, 59, 999_999, tzinfo=UTC), 24),
-        (datetime(2026, 11, 21, 13, 30, tzinfo=UTC), HOUR),
+        (datetime(1970, 1, 2, 0, 0, 59, 999_999, tzinfo=UTC), 1440),
+        (datetime(2026, 11, 21, 13, 30, tzinfo=UTC), MINUTE),
     ],
 )
-def test_hours_are_counted_from_1970_and_rounded_down(time: datetime, hour: int):
-    assert hour_of(time) == hour
+def test_minutes_are_counted_from_1970_and_rounded_down(time: datetime, minute: int):
+    assert minute_of(time) == minute
 
 
-def test_a_window_is_the_current_hour_and_the_23_before_it():
-    assert [hour for hour in range(100, 125) if hour > left_at(124)] == list(range(101, 125))
+@pytest.mark.parametrize("past", [0, 1, 59])
+@pytest.mark.parametrize(("window", "hours"), [(Window.LAST_24_HOURS, 24), (Window.LAST_7_DAYS, 168), (Window.LAST_30_DAYS, 720)])
+def test_a_window_of_hours_is_the_current_hour_and_so_many_before_it(window: Window, hours: int, past: int):
+    assert window.left_at(60 * HOUR + past) == 60 * (HOUR - hours + 1) - 1
 
 
-def test_lines_are_added_up_by_category_product_currency_and_hour():
+def test_the_last_hour_is_the_current_minute_and_the_59_before_it():
+    assert Window.LAST_HOUR.left_at(MINUTE) == MINUTE - 60
+
+
+def test_nothing_is_outside_of_all_time():
+    assert Window.ALL.left_at(MINUTE) == -1
+
+
+def test_lines_leave_every_window_but_all_time():
+    assert set(lefts_at(MINUTE)) == set(Window) - {Window.ALL}
+
+
+def test_lines_are_added_up_by_category_product_currency_and_minute():
     lines = [
         line("saw", 2, net_amount=200),
         line("saw", 1, net_amount=90),
         line("saw", 1, net_amount=3, currency="USD"),
-        line("axe", 5, hour=HOUR - 1),
+        line("axe", 5, minute=MINUTE - 1),
     ]
 
     assert add_up(lines) == {
-        ("garden.tools", "saw", "INR", HOUR): (2, 3, 290),
-        ("garden.tools", "saw", "USD", HOUR): (1, 1, 3),
-        ("garden.tools", "axe", "INR", HOUR - 1): (1, 5, 100),
+        ("garden.tools", "saw", "INR", MINUTE): (2, 3, 290),
+        ("garden.tools", "saw", "USD", MINUTE): (1, 1, 3),
+        ("garden.tools", "axe", "INR", MINUTE - 1): (1, 5, 100),
     }
 
 
@@ -90,7 +104,7 @@ def test_a_line_taken_back_leaves_nothing():
 
 
 def test_a_line_taken_back_before_its_placing_counts_below_zero():
-    assert add_up([back(line("saw", 2))]) == {("garden.tools", "saw", "INR", HOUR): (-1, -2, -100)}
+    assert add_up([back(line("saw", 2))]) == {("garden.tools", "saw", "INR", MINUTE): (-1, -2, -100)}
 
 
 def test_sums_are_carried_to_every_ancestor():

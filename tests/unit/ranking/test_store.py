@@ -1,6 +1,5 @@
 import asyncio
 import random
-from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -27,7 +26,7 @@ async def test_lines_take_the_next_positions_of_their_root_without_gaps(worker: 
 
 
 async def test_lines_come_back_as_they_were_added_in_order(worker: Ranked):
-    lines = [line("b", 2, currency="USD"), line("a", hour=HOUR - 40), line("é", 10**9, net_amount=10**14)]
+    lines = [line("b", 2, currency="USD"), line("a", minute=60 * (HOUR - 40)), line("é", 10**9, net_amount=10**14)]
     await worker.store.add(lines)
 
     assert await worker.store.lines_between(1, "garden", 0, 3) == lines
@@ -85,7 +84,7 @@ async def test_a_line_that_cannot_be_stored_adds_nothing(worker: Ranked):
     with pytest.raises(psycopg.DataError):
         await worker.store.add([line("saw"), line("axe", order_id="not-an-id")])
 
-    assert await worker.store.positions(1) == {"garden": 0}
+    assert await worker.store.positions(1) == {}
 
 
 async def test_two_processes_adding_to_one_root_share_its_positions(worker: Ranked, rival: Ranked):
@@ -168,22 +167,22 @@ async def test_a_rebuild_that_was_replaced_adds_nothing(worker: Ranked):
         await worker.store.add_to(building, [line()])
 
 
-async def test_sums_go_up_to_a_position_and_keep_to_their_hours(worker: Ranked):
-    lines = [line("a", hour=HOUR - 2), line("a", hour=HOUR - 1), line("b", 2, hour=HOUR), line("b", 3, hour=HOUR)]
+async def test_sums_go_up_to_a_position_and_keep_to_their_minutes(worker: Ranked):
+    lines = [line("a", minute=7), line("a", minute=8), line("b", 2, minute=9), line("b", 3, minute=9)]
     await worker.store.add(lines)
 
     def summed(some: list[Line]) -> dict:
-        return add_up([replace(each, hour=0) for each in some])
+        return add_up([each._replace(minute=0) for each in some])
 
     assert await worker.store.sums(1, "garden", upto=3) == summed(lines[:3])
-    assert await worker.store.sums(1, "garden", upto=4, after=HOUR - 2) == summed(lines[1:])
-    assert await worker.store.sums(1, "garden", upto=4, after=HOUR - 3, until=HOUR - 1) == summed(lines[:2])
+    assert await worker.store.sums(1, "garden", upto=4, after=7) == summed(lines[1:])
+    assert await worker.store.sums(1, "garden", upto=4, after=6, until=8) == summed(lines[:2])
 
 
 async def test_missing_lines_are_those_that_are_not_there_exactly_so(worker: Ranked):
     there, changed, away = line("a"), line("b", 2), line("c")
     await worker.store.add([there, changed])
-    wanted = [there, replace(changed, quantity=3), away, back(there)]
+    wanted = [there, changed._replace(quantity=3), away, back(there)]
 
     assert set(await worker.store.missing(1, wanted)) == set(wanted[1:])
 
@@ -198,3 +197,23 @@ async def test_other_lines_are_those_of_the_orders_in_between_that_were_not_give
 
     assert set(others) == {lines[2], lines[3]}
     assert {other.root for other in everywhere} == {"garden", "kitchen"}
+
+
+async def test_a_line_without_a_minute_is_of_the_start_of_its_hour(worker: Ranked):
+    saw = line("saw", minute=60 * HOUR + 29)
+    await worker.store.add([saw])
+    await worker.execute("UPDATE lines SET minute = NULL")
+
+    assert await worker.store.lines_between(1, "garden", 0, 1) == [saw._replace(minute=60 * HOUR)]
+
+
+async def test_a_line_without_a_minute_is_the_one_of_the_log_in_that_hour(worker: Ranked):
+    saw = line("saw", minute=60 * HOUR + 29)
+    later = saw._replace(minute=60 * HOUR + 60)
+    await worker.store.add([saw])
+    await worker.execute("UPDATE lines SET minute = NULL")
+
+    assert [await worker.store.missing(1, [each]) for each in (saw, later)] == [[], [later]]
+    everywhere = {"after": "00000000-0000-0000-0000-000000000000", "upto": "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+    assert await worker.store.others(1, [saw], **everywhere) == []
+    assert len(await worker.store.others(1, [later], **everywhere)) == 1

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from bazaar.type.v1 import money_pb2 as bazaar_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62\x61zaar/ranking/v1/ranking.proto\x12\x11\x62\x61zaar.ranking.v1\x1a\x1a\x62\x61zaar/type/v1/money.proto\"\xc9\x01\n\x07Ranking\"D\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\n\n\x06ORDERS\x10\x01\x12\t\n\x05UNITS\x10\x02\x12\x0b\n\x07REVENUE\x10\x03\"<\n\x06Window\x12\x16\n\x12WINDOW_UNSPECIFIED\x10\x00\x12\x07\n\x03\x41LL\x10\x01\x12\x11\n\rLAST_24_HOURS\x10\x02\":\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x08\n\x04LIVE\x10\x01\x12\x0e\n\nHISTORICAL\x10\x02\"\xac\x01\n\rRankedProduct\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\x0e\n\x06orders\x18\x03 \x01(\x03\x12\r\n\x05units\x18\x04 \x01(\x03\x12&\n\x07revenue\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\x32\n\x07product\x18\x06 \x01(\x0b\x32!.bazaar.ranking.v1.ProductDetails\"\x8e\x01\n\x0eProductDetails\x12\r\n\x05title\x18\x01 \x01(\t\x12\r\n\x05\x62rand\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x61tegory_id\x18\x03 \x01(\t\x12\x11\n\timage_url\x18\x04 \x01(\t\x12$\n\x05price\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\x10\n\x08in_stock\x18\x06 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62\x61zaar/ranking/v1/ranking.proto\x12\x11\x62\x61zaar.ranking.v1\x1a\x1a\x62\x61zaar/type/v1/money.proto\"\xfb\x01\n\x07Ranking\"D\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\n\n\x06ORDERS\x10\x01\x12\t\n\x05UNITS\x10\x02\x12\x0b\n\x07REVENUE\x10\x03\"n\n\x06Window\x12\x16\n\x12WINDOW_UNSPECIFIED\x10\x00\x12\x07\n\x03\x41LL\x10\x01\x12\x11\n\rLAST_24_HOURS\x10\x02\x12\r\n\tLAST_HOUR\x10\x03\x12\x0f\n\x0bLAST_7_DAYS\x10\x04\x12\x10\n\x0cLAST_30_DAYS\x10\x05\":\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x08\n\x04LIVE\x10\x01\x12\x0e\n\nHISTORICAL\x10\x02\"\xac\x01\n\rRankedProduct\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\x0e\n\x06orders\x18\x03 \x01(\x03\x12\r\n\x05units\x18\x04 \x01(\x03\x12&\n\x07revenue\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\x32\n\x07product\x18\x06 \x01(\x0b\x32!.bazaar.ranking.v1.ProductDetails\"\x8e\x01\n\x0eProductDetails\x12\r\n\x05title\x18\x01 \x01(\t\x12\r\n\x05\x62rand\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x61tegory_id\x18\x03 \x01(\t\x12\x11\n\timage_url\x18\x04 \x01(\t\x12$\n\x05price\x18\x05 \x01(\x0b\x32\x15.bazaar.type.v1.Money\x12\x10\n\x08in_stock\x18\x06 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,15 +33,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bazaar.ranking.v1.ranking_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RANKING']._serialized_start=83
-  _globals['_RANKING']._serialized_end=284
+  _globals['_RANKING']._serialized_end=334
   _globals['_RANKING_METRIC']._serialized_start=94
   _globals['_RANKING_METRIC']._serialized_end=162
   _globals['_RANKING_WINDOW']._serialized_start=164
-  _globals['_RANKING_WINDOW']._serialized_end=224
-  _globals['_RANKING_SOURCE']._serialized_start=226
-  _globals['_RANKING_SOURCE']._serialized_end=284
-  _globals['_RANKEDPRODUCT']._serialized_start=287
-  _globals['_RANKEDPRODUCT']._serialized_end=459
-  _globals['_PRODUCTDETAILS']._serialized_start=462
-  _globals['_PRODUCTDETAILS']._serialized_end=604
+  _globals['_RANKING_WINDOW']._serialized_end=274
+  _globals['_RANKING_SOURCE']._serialized_start=276
+  _globals['_RANKING_SOURCE']._serialized_end=334
+  _globals['_RANKEDPRODUCT']._serialized_start=337
+  _globals['_RANKEDPRODUCT']._serialized_end=509
+  _globals['_PRODUCTDETAILS']._serialized_start=512
+  _globals['_PRODUCTDETAILS']._serialized_end=654
 # @@protoc_insertion_point(module_scope)

@@ -58,15 +58,29 @@ class Ranking(_message.Message):
         """Since the first order."""
         LAST_24_HOURS: Ranking._Window.ValueType  # 2
         """The current hour and the 23 before it."""
+        LAST_HOUR: Ranking._Window.ValueType  # 3
+        """The current minute and the 59 before it."""
+        LAST_7_DAYS: Ranking._Window.ValueType  # 4
+        """The current hour and the 167 before it."""
+        LAST_30_DAYS: Ranking._Window.ValueType  # 5
+        """The current hour and the 719 before it."""
 
     class Window(_Window, metaclass=_WindowEnumTypeWrapper):
-        """Over which time."""
+        """Over which time. An order counts at the minute it was placed, and so do lines taken back from it: once that has left a window, they
+        change the window no more.
+        """
 
     WINDOW_UNSPECIFIED: Ranking.Window.ValueType  # 0
     ALL: Ranking.Window.ValueType  # 1
     """Since the first order."""
     LAST_24_HOURS: Ranking.Window.ValueType  # 2
     """The current hour and the 23 before it."""
+    LAST_HOUR: Ranking.Window.ValueType  # 3
+    """The current minute and the 59 before it."""
+    LAST_7_DAYS: Ranking.Window.ValueType  # 4
+    """The current hour and the 167 before it."""
+    LAST_30_DAYS: Ranking.Window.ValueType  # 5
+    """The current hour and the 719 before it."""
 
     class _Source:
         ValueType = _typing.NewType("ValueType", _builtins.int)

@@ -36,7 +36,7 @@ class QueryTopProductsRequest(_message.Message):
     metric: _builtins.str
     """orders (the default), units, revenue."""
     window: _builtins.str
-    """all (the default), 24h."""
+    """all (the default), 1h, 24h, 7d, 30d: see Ranking.Window."""
     currency: _builtins.str
     """Currency of the revenue; the shop's own when unset."""
     def __init__(
