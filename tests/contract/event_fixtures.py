@@ -160,9 +160,9 @@ class Crew:
             worker.wait()
 
     async def stop(self, name: str) -> None:
-        """Ends a worker cleanly."""
+        """Ends a worker, which does so cleanly."""
         self.workers[name].terminate()
-        await asyncio.to_thread(self.workers[name].wait, 20)
+        assert await asyncio.to_thread(self.workers[name].wait, 20) == 0
 
     def text(self) -> str:
         return self.journal.read_text() if self.journal.exists() else ""
