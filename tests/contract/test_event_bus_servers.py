@@ -139,6 +139,7 @@ async def test_nothing_is_lost_while_there_is_no_room(engine: Engine, bus: Event
     async with stage.consuming(seen):
         await stage.publish("k", 0)
         await eventually(lambda: seen.versions == [0], "the group is there", 30)
+        await stage.acked()
     await stage.publish("k", 1)
 
     await asyncio.to_thread(engine.fill)

@@ -12,7 +12,7 @@ from grpc.aio import AioRpcError
 from tests.chaos.failpoints.cases import Case
 from tests.chaos.failpoints.kinds import Kind
 from tests.chaos.failpoints.lane import Lane
-from tests.chaos.failpoints.stories import STORIES, UNITS, Errand, prepared
+from tests.chaos.failpoints.stories import STORIES, UNITS, Errand, prepared, sees_another_title
 from tests.chaos.steps import expire_claims, let_time_pass
 from tests.shop import Shop, eventually
 
@@ -21,6 +21,8 @@ BIRTH = "is born"
 
 _FIRST = next(iter(STORIES))
 _ATTEMPTS = 4
+_CAPTURE = ("catalog/places.py", "kit/change_stream.py", "kit/changes.py")
+_CATALOGUE = sees_another_title.__name__
 _BIRTH_SECONDS = 3.0
 _REACH_SECONDS = 6.0
 _FOLLOW_SECONDS = 2.0
@@ -51,8 +53,11 @@ class Campaign:
         async with asyncio.TaskGroup() as group:
             for lane in self._lanes:
                 group.create_task(self._look(lane, stories))
-        for found in self.passed.values():
+        for name, found in self.passed.items():
             found.sort(key=order.index)
+            # Every story begins with products, whose capture falls into it or doesn't, as it happens.
+            if name.startswith(_CAPTURE) and _CATALOGUE in found:
+                found[:] = [_CATALOGUE]
         self._work = [asyncio.create_task(self._go_through(lane)) for lane in self._lanes]
 
     async def end(self) -> None:

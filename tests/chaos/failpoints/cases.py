@@ -124,6 +124,7 @@ ELSEWHERE = {
     "kit/events/postgres_bus.py:consume": _WHOLE,
     "kit/events/postgres_bus.py:dead_letters": _STAFF,
     "kit/events/postgres_bus.py:replay": _STAFF,
+    "kit/events/postgres_bus.py:rewind": _STAFF,
     "kit/events/postgres_bus.py:depth": _STAFF,
 }
 """Failpoints that are not on the way of an order, or that no customer can be made to pass, by the beginnings of their names: why."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from google.protobuf.field_mask_pb2 import FieldMask
+from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2, catalog_service_pb2_grpc
@@ -163,11 +164,25 @@ async def pays_for_what_is_gone(shop: Shop, errand: Errand) -> None:
     await _ends(shop, errand, "CANCELLED")
 
 
+async def _is_answered(call: Awaitable[object]) -> bool:
+    """Whether nothing was away just then. A change that has happened all the same is none the second time."""
+    try:
+        await call
+    except AioRpcError as error:
+        if error.code() is not StatusCode.UNAVAILABLE:
+            raise
+        return False
+    return True
+
+
 async def sees_another_title(shop: Shop, errand: Errand) -> None:
     """Buys nothing. Somebody of the staff gives the product another title, and who listens is told of that once."""
     change = catalog_pb2.Product(product_id=errand.sku, title=f"Another {errand.sku}")
     ask = catalog_service_pb2.UpdateProductRequest(product=change, update_mask=FieldMask(paths=["title"]))
-    await shop.stub(catalog_service_pb2_grpc.CatalogServiceStub, ADMIN).UpdateProduct(ask)
+    catalog = shop.stub(catalog_service_pb2_grpc.CatalogServiceStub, ADMIN)
+    async with asyncio.timeout(_SECONDS):
+        while not await _is_answered(catalog.UpdateProduct(ask)):
+            await asyncio.sleep(0.1)
     await eventually(lambda: _titles_told(shop, errand), 1, _SECONDS)
 
 
