@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -51,11 +50,10 @@ def choose(home: Home, wanted: Bus | None) -> Bus:
 
 
 def remember(home: Home, bus: Bus) -> None:
-    """Notes the engine that the home uses from now on; one to come is forgotten."""
+    """Notes the engine that the home uses from now on."""
     write_private(_file(home), f"{bus}\n")
-    _next_file(home).unlink(missing_ok=True)
-    # What is done next relies on it, even if the power fails.
-    os.sync()
+    if planned(home) is bus:
+        plan(home, None)
 
 
 def plan(home: Home, bus: Bus | None) -> None:

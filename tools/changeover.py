@@ -6,9 +6,8 @@ import asyncio
 import os
 from collections.abc import Sequence
 
-from services.kit.events.departure import Departure
 from tools import ExpectedFailure
-from tools.bus import Bus, plan
+from tools.bus import Bus, plan, planned
 from tools.child import Child
 from tools.home import Home
 from tools.stack import Stack
@@ -22,25 +21,35 @@ _LAST_WORDS = 10.0
 
 
 async def take_events_again(home: Home, url: str) -> None:
-    """Opens the bus in PostgreSQL, should somebody who was to move its events have closed it and died.
+    """Opens the bus in PostgreSQL, should somebody who was to move its events have died over it.
 
     Raises:
         ExpectedFailure: that one lives, and would leave behind what is published from now on.
     """
-    plan(home, None)
+    if planned(home) is None:
+        return
+    # Loaded here: a supervisor has no other use for what it brings along.
+    from services.kit.events.departure import Departure
+
+    lock = await _lock_of_movers(home)
+    departure = Departure(url)
+    await departure.open()
+    try:
+        await departure.shut(is_shut=False)
+        plan(home, None)
+    finally:
+        await departure.close()
+        os.close(lock)
+
+
+async def _lock_of_movers(home: Home) -> int:
     try:
         async with asyncio.timeout(_LAST_WORDS):
             while (lock := home.lock(MOVING)) is None:
                 await asyncio.sleep(0.1)
     except TimeoutError:
         raise ExpectedFailure(f"a ./bazaar migrate-events is at work on {home.path}") from None
-    departure = Departure(url)
-    await departure.open()
-    try:
-        await departure.shut(is_shut=False)
-    finally:
-        await departure.close()
-        os.close(lock)
+    return lock
 
 
 async def replace_workers(stack: Stack, children: Sequence[Child]) -> None:

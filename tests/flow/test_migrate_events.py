@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from psycopg import AsyncConnection
 
 from services.kit.events.departure import Departure
 from tests.chaos.rush import Rush, Wish, refusals
 from tests.shell import Shell
 from tools.auditing import servers_of
-from tools.bus import Bus, bus_of, events_url
+from tools.bus import Bus, bus_of, events_url, plan
 from tools.changeover import MOVING
 
 pytestmark = [pytest.mark.edge, pytest.mark.pulsar, pytest.mark.timeout(580)]
@@ -67,6 +70,7 @@ def test_two_do_not_move_the_same_home(shell: Shell):
 
 
 async def test_a_home_whose_mover_died_starts_on_postgres_again(shell: Shell):
+    plan(shell.home, Bus.PULSAR)
     departure = Departure(events_url(shell.home))
     await departure.open()
     await departure.shut(is_shut=True)
@@ -84,11 +88,49 @@ async def test_a_home_whose_mover_died_starts_on_postgres_again(shell: Shell):
     assert await states(shell, [wish]) == Counter(CONFIRMED=1)
 
 
-async def test_orders_go_on_while_the_bus_changes(shell: Shell):
+@asynccontextmanager
+async def a_mover_half_way(shell: Shell) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """One that has closed PostgreSQL and copied the events, and is held up at what has failed."""
+    url = events_url(shell.home)
+    async with await AsyncConnection.connect(url) as start, await AsyncConnection.connect(url) as end:
+        await start.execute("LOCK TABLE topics")
+        mover = subprocess.Popen(**shell.command("migrate-events"))  # noqa: ASYNC220 (a process starts at once)
+        await waits_to_read(shell, "topics")
+        await end.execute("LOCK TABLE failures")
+        await start.commit()
+        await waits_to_read(shell, "SELECT failures.id, group_name, attempts, error,")
+        yield mover
+        mover.wait()
+
+
+async def waits_to_read(shell: Shell, what: str) -> None:
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND position(%s IN query) > 0"
+    servers = servers_of(shell.home)
+    while not await servers.rows(servers.events, waiting, what):
+        await asyncio.sleep(0.05)
+
+
+async def test_a_mover_that_is_interrupted_leaves_the_home_on_postgres(shell: Shell):
+    rush = Rush(shell, RATE)
+    await rush.prepare()
+    async with a_mover_half_way(shell) as mover:
+        wish = await rush.fulfil()
+        assert await untold(shell) > 0
+        mover.send_signal(signal.SIGINT)
+
+    assert (mover.returncode, bus_of(shell.home)) == (130, Bus.POSTGRES)
+    assert (await shell.violations(), await untold(shell)) == ([], 0)
+    assert await states(shell, [wish]) == Counter(CONFIRMED=1)
+    while "pulsar" in shell.processes():
+        await asyncio.sleep(0.2)
+
+
+async def test_orders_go_on_while_the_bus_changes_though_the_first_mover_is_killed(shell: Shell):
     before, rush = ranked(shell), Rush(shell, RATE)
     await rush.prepare()
     async with rush.running():
-        await asyncio.sleep(5)
+        async with a_mover_half_way(shell) as mover:
+            mover.kill()
         done = await asyncio.to_thread(migrate, shell)
         await asyncio.sleep(3)
 

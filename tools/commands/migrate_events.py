@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.status import Status
 
 from services.kit.errors import Unavailable
-from services.kit.events.moving import Move, moving
 from services.kit.events.port import TopicChanged
 from tools import ExpectedFailure
-from tools.bus import Bus, bus_of, events_in_postgres, plan, pulsar_of, remember
+from tools.bus import Bus, bus_of, events_in_postgres, plan, planned, pulsar_of, remember
 from tools.changeover import MOVING
 from tools.commands import HomeOption, home_of
 from tools.commands.up import fetch_pulsar
 from tools.home import Home, State
 from tools.servers.postgres import Postgres
 from tools.shop import edge_of
+
+if TYPE_CHECKING:
+    from services.kit.events.moving import Move
 
 PATIENCE = 200.0
 """Seconds for the supervisor to start a broker, or to replace the workers."""
@@ -98,26 +101,31 @@ def _move(home: Home, wait: float, steps: Steps) -> None:
     except (Unavailable, TopicChanged) as error:
         raise ExpectedFailure(f"{error}; run it again") from None
     finally:
-        if bus_of(home) is Bus.POSTGRES:
-            plan(home, None)
+        if planned(home) is None and bus_of(home) is Bus.POSTGRES:
             _supervisor(home).supervisor.send(signal.SIGHUP)
 
 
 async def _moved(home: Home, wait: float, steps: Steps) -> None:
+    # A library of 20 MB, which other commands have no use for.
+    from services.kit.events.moving import moving
+
     source = events_in_postgres(Postgres(home.folder("postgres"), home.sockets))
     target = pulsar_of(home, json.loads(home.ports.read_text())).admin_url()
     async with moving(source, target, steps.copied) as move:
-        steps.say("Copying what has been worked")
-        await move.copy_worked()
         try:
+            steps.say("Copying what has been worked")
+            await move.copy_worked()
             await move.close()
             await _work_off(move, wait, steps)
             steps.say("Copying what is left")
             await move.copy_rest()
         except BaseException:
             await _reopen(move)
+            plan(home, None)
             raise
         remember(home, Bus.PULSAR)
+        # PostgreSQL must not be done with before that is on the disk.
+        os.sync()
         await move.leave()
 
 

@@ -45,8 +45,8 @@ def test_a_home_with_its_events_in_pulsar_is_not_started_with_postgres(home):
 
 
 def test_a_home_that_is_to_have_another_bus_still_has_its_own(home):
-    remember(home, Bus.POSTGRES)
     plan(home, Bus.PULSAR)
+    remember(home, Bus.POSTGRES)
 
     assert (bus_of(home), choose(home, None), planned(home)) == (Bus.POSTGRES, Bus.POSTGRES, Bus.PULSAR)
 

@@ -17,7 +17,7 @@ async def test_a_bus_is_not_opened_behind_a_mover_that_lives(tmp_path, monkeypat
     os.close(lock)
 
     assert str(refused.value) == f"a ./bazaar migrate-events is at work on {tmp_path}"
-    assert planned(home) is None
+    assert planned(home) is Bus.PULSAR
 
 
 def test_the_lock_of_who_moves_events_is_beside_that_of_who_runs_the_home(tmp_path):
