@@ -105,6 +105,18 @@ async def test_events_are_what_they_were(trip: Trip):
     assert (await trip.handled(1)).handled == [event]
 
 
+async def test_nothing_stays_behind(trip: Trip):
+    await trip.old.publish("a", 1, 2)
+    await worked(trip.old, Recorder())
+    await trip.old.publish("a", 3)
+
+    await trip.move()
+
+    assert await trip.old.waiting() == 0
+    async with await psycopg.AsyncConnection.connect(trip.source) as connection:
+        assert await (await connection.execute("SELECT count(*) FROM log")).fetchone() == (0,)
+
+
 async def test_groups_begin_where_the_last_of_them_stands(trip: Trip):
     ahead, behind = Recorder(), Recorder()
     await trip.old.publish("a", 1, 2)

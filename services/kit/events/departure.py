@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from services.kit.database import Database
+from services.kit.database import Connection, Database
 from services.kit.events.port import Event, Topic
 from services.kit.events.progress import EVENT_COLUMNS, event_of
 
@@ -117,10 +117,8 @@ class Departure:
             yield [Failure(row[1], event_of(row[5], row[6:]), row[2], row[3], row[4]) for row in rows]
 
     async def leave(self) -> None:
-        """Marks everything as done: groups stand at the end, and nothing has failed. It stays closed."""
-        async with self._database.transaction() as tx:
-            await tx.execute(_LEAVE_NOTHING)
-            await tx.execute("DELETE FROM failures")
+        """Leaves nothing: the log is empty, groups stand at its end, and nothing has failed. It stays closed."""
+        await self._database.run(_leave)
 
     async def _rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         async with self._database.connection() as connection:
@@ -129,3 +127,11 @@ class Departure:
     async def _execute(self, statement: str, values: Sequence[object]) -> None:
         async with self._database.connection() as connection:
             await connection.execute(statement.encode(), values)
+
+
+async def _leave(tx: Connection) -> None:
+    # First, because a consumer that acks has the log's lock before it wants those of leases.
+    await tx.execute("TRUNCATE log")
+    await tx.execute("UPDATE partitions SET floor = head")
+    await tx.execute(_LEAVE_NOTHING)
+    await tx.execute("DELETE FROM failures")

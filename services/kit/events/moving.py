@@ -2,7 +2,7 @@
 
 First, with everything at work, `copy_worked` brings over what every group is done with: history, which a rewind may want. Then the bus is
 closed: relays fail, outboxes grow. Its consumers go on; what they leave, and what has failed, is brought over by `copy_rest`. From then on
-Pulsar has everything, and processes may be given its address one after the other; `leave` marks it in PostgreSQL.
+Pulsar has everything, and processes may be given its address one after the other; `leave` deletes it in PostgreSQL.
 
 What is stored in Pulsar is noted in PostgreSQL batch by batch. A mover that dies is run again and goes on there; until the shop knows that
 its events are in Pulsar it may as well go on with PostgreSQL, once that is opened again. So an event may come twice, and consumers pass it
@@ -60,7 +60,7 @@ class Move:
             self._told(len(failures))
 
     async def leave(self) -> None:
-        """Marks everything in PostgreSQL as done. The shop must know by then that its events are in Pulsar."""
+        """Leaves nothing in PostgreSQL. The shop must know by then that its events are in Pulsar."""
         await self._from.leave()
 
     async def _copy_worked(self, topic: str, partitions: Sequence[Partition]) -> None:
