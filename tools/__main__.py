@@ -7,7 +7,23 @@ import sys
 import typer
 
 from tools import ExpectedFailure
-from tools.commands import HomeOption, check, demo, doctor, down, events, import_, load, logs, replay, status, test, trace, up
+from tools.commands import (
+    HomeOption,
+    check,
+    demo,
+    doctor,
+    down,
+    events,
+    import_,
+    load,
+    logs,
+    migrate_events,
+    replay,
+    status,
+    test,
+    trace,
+    up,
+)
 
 app = typer.Typer(
     name="bazaar",
@@ -36,6 +52,7 @@ app.command()(load.load)
 app.command()(trace.trace)
 app.command()(doctor.doctor)
 app.add_typer(events.app, name="events")
+app.command("migrate-events")(migrate_events.migrate_events)
 app.command()(logs.logs)
 app.command("test", context_settings=PASS_ON)(test.run_tests)
 app.command(context_settings=PASS_ON)(check.check)

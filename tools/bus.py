@@ -1,4 +1,4 @@
-"""Which engine a home's event bus runs on. Chosen at the home's first start: what has not been delivered yet is on that one."""
+"""Which engine a home's event bus runs on. What has not been delivered yet is on that one, so it changes only when that has been moved."""
 
 from __future__ import annotations
 
@@ -52,6 +52,24 @@ def choose(home: Home, wanted: Bus | None) -> Bus:
 def remember(home: Home, bus: Bus) -> None:
     """Notes the engine that the home uses from now on."""
     write_private(_file(home), f"{bus}\n")
+    if planned(home) is bus:
+        plan(home, None)
+
+
+def plan(home: Home, bus: Bus | None) -> None:
+    """Notes the engine that is to take the place of the home's own, or that none is."""
+    if bus:
+        write_private(_next_file(home), f"{bus}\n")
+    else:
+        _next_file(home).unlink(missing_ok=True)
+
+
+def planned(home: Home) -> Bus | None:
+    """The engine that is to take the place of the home's own."""
+    try:
+        return Bus(_next_file(home).read_text().strip())
+    except FileNotFoundError:
+        return None
 
 
 def events_url(home: Home) -> str:
@@ -70,6 +88,10 @@ def pulsar_of(home: Home, ports: Mapping[str, int]) -> Pulsar:
     from tools.servers.pulsar import Ports, Pulsar
 
     return Pulsar(home.folder("pulsar"), home.folder("secrets"), Ports(*(ports[name] for name in PULSAR_PORTS)))
+
+
+def _next_file(home: Home) -> Path:
+    return home.path / "bus.next"
 
 
 def _file(home: Home) -> Path:

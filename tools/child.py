@@ -79,6 +79,18 @@ class Child:
         self._identity = None
         self._become("stopped")
 
+    async def replace(self, server: Server) -> None:
+        """Ends it, and keeps another server alive in its place; back when that is ready.
+
+        Raises:
+            ExpectedFailure: it does not start.
+        """
+        await self.stop()
+        self.server, self.deaths = server, 0
+        self.ready.clear()
+        self.start()
+        await self.started()
+
     async def _keep_alive(self) -> None:
         delay = FIRST_DELAY
         while True:

@@ -46,6 +46,12 @@ class State:
     """The edge's URL."""
     sockets: str = ""
     processes: Sequence[ProcessState] = field(default_factory=list)
+    buses: Sequence[str] = field(default_factory=list)
+    """The engines of the event bus that are ready for use: first the one that every worker uses, then one that is to take its place."""
+    looks: int = 0
+    """How often the supervisor has looked again which event bus the home has, and has done what that takes."""
+    trouble: str = ""
+    """Why it could not be done the last time; empty when it could."""
 
     def is_running(self) -> bool:
         """Whether the supervisor that wrote this is still there."""
@@ -96,9 +102,13 @@ class Home:
         if not stat.S_ISDIR(owner.st_mode) or owner.st_uid != os.getuid() or owner.st_mode & 0o077:
             raise ExpectedFailure(f"{self.sockets} is not a private directory of yours; remove it")
 
-    def lock(self) -> int | None:
-        """Takes the home for this process's life; None when another process has it. The kernel gives it back, whatever happens."""
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def lock(self, name: str = "lock") -> int | None:
+        """Takes the home for this process's life; None when another process has it. The kernel gives it back, whatever happens.
+
+        Args:
+            name: `moving` is the lock of who moves its events; it is had beside the other one.
+        """
+        descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tools import ROOT, ExpectedFailure, secrets
 from tools.bus import PULSAR_PORTS, Bus, events_in_postgres, pulsar_of
@@ -17,6 +18,9 @@ from tools.servers.redis import BUS, Redis
 from tools.servers.sandbox import Sandbox
 from tools.servers.worker import Worker
 
+if TYPE_CHECKING:
+    from tools.servers.pulsar import Pulsar
+
 WORKERS = 2
 EDGE_PORT = 8080
 WORKER_ROLE = "worker"
@@ -24,33 +28,52 @@ WORKER_ROLE = "worker"
 
 
 class Stack:
-    """The servers of one home."""
+    """The servers of one home.
+
+    Args:
+        bus: what the workers have their events on.
+    """
 
     def __init__(self, home: Home, bus: Bus) -> None:
         self.home = home
+        self._bus = bus
         self.created, self.migrated = home.sockets / "created", home.sockets / "migrated"
         """Files that open gates: the databases exist; the databases are up to date and every server is ready."""
-        ports = _ports(home.ports, bus)
+        ports = _ports(home.ports)
         vault = home.folder("secrets")
         self.postgres = Postgres(home.folder("postgres"), home.sockets)
         self.redis = Redis(home.folder("redis"), secrets.read(vault, "redis_password"), ports["redis"])
         key = secrets.read(vault, "mongo_keyfile")
         self.mongo = Mongo(home.folder("mongo"), secrets.read(vault, "mongo_password"), key, ports["mongo"])
-        self.pulsar = pulsar_of(home, ports) if bus is Bus.PULSAR else None
+        self.pulsar = pulsar_of(home, pulsar_ports(home.ports)) if bus is Bus.PULSAR else None
         self.edge = Envoy(home.folder("envoy") / "envoy.yaml", edge_port())
         self.sandbox = Sandbox(home.folder("sandbox"), vault, f"{self.edge.url}/v1/payments/webhook/sandbox", ports["sandbox"])
-        self.workers = [Worker(f"worker-{number}", home.sockets, self.migrated, self.environment()) for number in range(1, WORKERS + 1)]
+        self.workers = self._new_workers()
 
     @property
     def servers(self) -> list[Server]:
         """What the workers stand on, PostgreSQL first."""
         return [self.postgres, self.redis, self.mongo, self.sandbox, *([self.pulsar] if self.pulsar else [])]
 
+    def add_pulsar(self) -> Pulsar:
+        """A broker beside the bus that the workers use."""
+        self.pulsar = pulsar_of(self.home, pulsar_ports(self.home.ports))
+        return self.pulsar
+
+    def use(self, bus: Bus) -> None:
+        """Has new workers with their events there take the places of the old."""
+        self._bus = bus
+        self.workers = self._new_workers()
+
+    def _new_workers(self) -> list[Worker]:
+        names = [f"worker-{number}" for number in range(1, WORKERS + 1)]
+        return [Worker(name, self.home.sockets, self.migrated, self.environment()) for name in names]
+
     def environment(self) -> dict[str, str]:
         """The settings of every process that runs services."""
         return {
             "BAZAAR_DATABASE_URL": self.postgres.url("bazaar_{service}", "bazaar_{service}"),
-            "BAZAAR_EVENTS_URL": self.pulsar.url(WORKER_ROLE) if self.pulsar else events_in_postgres(self.postgres),
+            "BAZAAR_EVENTS_URL": self._events_url(),
             "BAZAAR_REDIS_URL": self.redis.url,
             "BAZAAR_MONGO_URL": self.mongo.url,
             "BAZAAR_GATEWAYS": f"sandbox={self.sandbox.url}",
@@ -61,8 +84,11 @@ class Stack:
         }
 
     def migration_environment(self) -> dict[str, str]:
-        """The settings of the process that prepares what the services stand on; it may do everything."""
+        """The settings of the process that prepares what the services stand on, and a broker if there is one; it may do everything."""
         return {**self.environment(), **({"BAZAAR_EVENTS_URL": self.pulsar.admin_url()} if self.pulsar else {})}
+
+    def _events_url(self) -> str:
+        return self.pulsar.url(WORKER_ROLE) if self.pulsar and self._bus is Bus.PULSAR else events_in_postgres(self.postgres)
 
 
 def databases() -> list[str]:
@@ -83,14 +109,28 @@ def edge_port() -> int:
     return int(text)
 
 
-def _ports(file: Path, bus: Bus) -> dict[str, int]:
+def _ports(file: Path) -> dict[str, int]:
     """The home's own ports: those of the last time while they are free, so that MongoDB's member and payment links keep their addresses."""
-    known: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
-    names = ["mongo", "sandbox", *(PULSAR_PORTS if bus is Bus.PULSAR else ())]
+    known = _known_ports(file)
     ports = {"redis": _keep(known.get("redis"), also=BUS) or free_port(also=BUS)}
-    ports |= {name: _keep(known.get(name)) or free_port() for name in names}
-    if ports != known:
-        write_private(file, json.dumps(ports))
+    ports |= {name: _keep(known.get(name)) or free_port() for name in ("mongo", "sandbox")}
+    return _remembered(file, ports)
+
+
+def pulsar_ports(file: Path) -> dict[str, int]:
+    """Those of the home's broker."""
+    known = _known_ports(file)
+    return _remembered(file, {name: _keep(known.get(name)) or free_port() for name in PULSAR_PORTS})
+
+
+def _known_ports(file: Path) -> dict[str, int]:
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _remembered(file: Path, ports: dict[str, int]) -> dict[str, int]:
+    known = _known_ports(file)
+    if known | ports != known:
+        write_private(file, json.dumps(known | ports))
     return ports
 
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tools import ExpectedFailure, bus, early, secrets
+from tools import ExpectedFailure, bus, changeover, early, secrets
 from tools.bus import Bus
 from tools.child import POLL, Child, last_line
 from tools.home import Home, Phase, State
@@ -41,23 +41,33 @@ class Supervisor:
         self._phase: Phase = "starting"
         self._stack: Stack | None = None
         self._children: list[Child] = []
+        self._buses: list[Bus] = []
+        self._looks, self._trouble = 0, ""
         self._stop = asyncio.Event()
+        self._look_again = asyncio.Event()
 
     async def run(self) -> int:
-        """Starts everything, waits for SIGTERM or SIGINT, ends everything. Returns the exit code."""
+        """Starts everything, waits for SIGTERM or SIGINT, ends everything. Returns the exit code.
+
+        At SIGUSR1 it looks again which event bus the home has, or is to have.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop.set)
-        code, rotation = 0, asyncio.create_task(self._rotate_logs())
+        loop.add_signal_handler(signal.SIGUSR1, self._look_again.set)
+        code, works = 0, [asyncio.create_task(self._rotate_logs())]
         try:
             await self._start_unless_stopped()
+            works.append(asyncio.create_task(self._follow_the_bus()))
             await self._stop.wait()
         except (ExpectedFailure, OSError) as error:
             tell("failed", str(error))
             code = 1
         finally:
             self._enter("stopping")
-            rotation.cancel()
+            for work in works:
+                work.cancel()
+            await asyncio.wait(works)
             await self._stop_all()
             shutil.rmtree(self._home.sockets, ignore_errors=True)
             self._enter("failed" if code else "stopped")
@@ -94,11 +104,14 @@ class Supervisor:
         workers = [self._add(worker) for worker in stack.workers]
         configuration = asyncio.create_task(self._run("edge-configuration", edge_configuration(self._home, stack)))
         await together(self._migrate(stack, servers), *(child.started() for child in servers))
+        if engine is Bus.POSTGRES:
+            await changeover.take_events_again(self._home, bus.events_in_postgres(stack.postgres))
         stack.migrated.touch()
         tell("step", "Starting the workers")
         await together(configuration, *(child.started() for child in workers))
         tell("step", "Opening the edge")
         await self._add(stack.edge).started(tries=1)
+        self._buses = [engine]
         self._enter("ready")
         tell("ready", stack.edge.url)
 
@@ -138,6 +151,50 @@ class Supervisor:
         if code:
             raise ExpectedFailure(f"{name} failed: {last_line(log)} (see {log})")
 
+    async def _follow_the_bus(self) -> None:
+        """Changes what runs to what the home's event bus takes, whenever it is told to look again."""
+        assert self._stack is not None
+        while True:
+            await self._look_again.wait()
+            self._look_again.clear()
+            self._trouble = ""
+            try:
+                await self._change_bus(self._stack, bus.bus_of(self._home), bus.planned(self._home))
+            except (ExpectedFailure, OSError) as error:
+                self._trouble = str(error)
+            self._looks += 1
+            self._write()
+
+    async def _change_bus(self, stack: Stack, own: Bus | None, planned: Bus | None) -> None:
+        if Bus.PULSAR in (own, planned) and Bus.PULSAR not in self._buses:
+            await self._start_pulsar(stack)
+            self._buses.append(Bus.PULSAR)
+        if own is Bus.PULSAR and self._buses[0] is not Bus.PULSAR:
+            await changeover.replace_workers(stack, self._children)
+            self._buses = [Bus.PULSAR]
+        if Bus.PULSAR not in (own, planned):
+            await self._stop_pulsar(stack)
+
+    async def _start_pulsar(self, stack: Stack) -> None:
+        """A broker with all that the services want of it, or none."""
+        child = self._add(stack.add_pulsar())
+        try:
+            async with asyncio.timeout(GIVE_UP):
+                await child.started()
+            await self._run("migrate", Program(early.command(stack.created, "migrate"), stack.migration_environment()))
+        except BaseException as error:
+            await self._stop_pulsar(stack)
+            if isinstance(error, TimeoutError):
+                raise ExpectedFailure(f"Pulsar is not ready after {GIVE_UP:.0f} s (see {self._home.log('pulsar')})") from None
+            raise
+
+    async def _stop_pulsar(self, stack: Stack) -> None:
+        for child in [child for child in self._children if child.server is stack.pulsar]:
+            await child.stop()
+            self._children.remove(child)
+        stack.pulsar = None
+        self._buses = [each for each in self._buses if each is not Bus.PULSAR]
+
     async def _stop_all(self) -> None:
         """The edge first, then the workers, which finish what they have, then what they stand on."""
         for role in ({"envoy"}, {"worker"}, {"postgres", "redis", "mongo", "sandbox", "pulsar"}):
@@ -157,9 +214,10 @@ class Supervisor:
     def _write(self) -> None:
         edge = self._stack.edge.url if self._stack else ""
         processes = [child.snapshot() for child in self._children]
+        sockets = str(self._home.sockets)
         with suppress(OSError):
             # A full disk must not end what still runs.
-            self._home.write_state(State(self._phase, self._identity, edge, str(self._home.sockets), processes))
+            self._home.write_state(State(self._phase, self._identity, edge, sockets, processes, self._buses, self._looks, self._trouble))
 
 
 async def together(*steps: Awaitable[None]) -> None:

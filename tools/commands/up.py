@@ -43,7 +43,7 @@ def up(
         print(f"Bazaar is already up at {state.edge}")
         return
     if engine is Bus.PULSAR:
-        _fetch_pulsar()
+        fetch_pulsar()
     began = time.monotonic()
     supervisor = _start_supervisor(place, engine, detach)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -66,7 +66,7 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _fetch_pulsar() -> None:
+def fetch_pulsar() -> None:
     """Fetches what Pulsar consists of, unless some home of this user has done so before.
 
     Raises:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 
 from services.kit.database import Connection, Database
+from services.kit.errors import Unavailable
 from services.kit.events.port import Event, Topic, TopicChanged, UndeclaredTopic
 
 PUBLISHED = "events_published"
@@ -23,6 +24,7 @@ _ADD_PARTITIONS = """
     ON CONFLICT (topic, number) DO NOTHING
 """
 # The partitions are locked in the order of their ids, so that two publishers of several topics never wait for each other in a circle.
+# Whoever waited for a lock looks at the row again: a partition closed meanwhile is not among the locked, and then nothing is appended.
 _APPEND = """
     WITH incoming AS MATERIALIZED (
         SELECT *, row_number() OVER (PARTITION BY partition_id ORDER BY place) AS nth
@@ -35,10 +37,10 @@ _APPEND = """
     ), counts AS MATERIALIZED (
         SELECT partition_id, count(*) AS events FROM incoming GROUP BY partition_id
     ), locked AS MATERIALIZED (
-        SELECT id FROM partitions WHERE id IN (SELECT partition_id FROM counts) ORDER BY id FOR UPDATE
+        SELECT id FROM partitions WHERE id IN (SELECT partition_id FROM counts) AND NOT is_closed ORDER BY id FOR UPDATE
     ), moved AS (
         UPDATE partitions SET head = head + counts.events FROM counts JOIN locked ON locked.id = counts.partition_id
-        WHERE partitions.id = counts.partition_id
+        WHERE partitions.id = counts.partition_id AND (SELECT count(*) FROM locked) = (SELECT count(*) FROM counts)
         RETURNING partitions.id, partitions.head - counts.events AS before
     )
     INSERT INTO log (
@@ -82,7 +84,11 @@ class Log:
             await notify(connection, GROUPS)
 
     async def append(self, events: Sequence[Event]) -> None:
-        """Appends in one statement; see EventBus.publish."""
+        """Appends in one statement; see EventBus.publish.
+
+        Raises:
+            Unavailable: a partition is closed, since its events are being moved to another bus (moving.py).
+        """
         partition_ids = [await self._partition_id(event.topic, event.key) for event in events]
         values = {
             "partition_ids": partition_ids,
@@ -97,7 +103,9 @@ class Log:
             "traceparents": [event.traceparent for event in events],
         }
         async with self._database.connection() as connection:
-            await connection.execute(_APPEND, values)
+            appended = await connection.execute(_APPEND, values)
+            if appended.rowcount < len(events):
+                raise Unavailable("the event bus is closed: its events are being moved")
             await notify(connection, PUBLISHED, ",".join({event.topic for event in events}))
 
     async def _partition_id(self, topic: str, key: str) -> int:

@@ -1,7 +1,7 @@
 import pytest
 
 from tools import ExpectedFailure
-from tools.bus import Bus, bus_of, choose, remember
+from tools.bus import Bus, bus_of, choose, plan, planned, remember
 from tools.home import Home
 
 
@@ -42,3 +42,24 @@ def test_a_home_with_its_events_in_pulsar_is_not_started_with_postgres(home):
         choose(home, Bus.POSTGRES)
 
     assert str(refused.value) == f"the events of {home.path} are in Pulsar, and nothing moves them back; --home names another home"
+
+
+def test_a_home_that_is_to_have_another_bus_still_has_its_own(home):
+    plan(home, Bus.PULSAR)
+    remember(home, Bus.POSTGRES)
+
+    assert (bus_of(home), choose(home, None), planned(home)) == (Bus.POSTGRES, Bus.POSTGRES, Bus.PULSAR)
+
+
+def test_a_plan_is_over_when_it_is_given_up(home):
+    plan(home, Bus.PULSAR)
+    plan(home, None)
+
+    assert planned(home) is None
+
+
+def test_a_plan_is_over_when_it_has_come_true(home):
+    plan(home, Bus.PULSAR)
+    remember(home, Bus.PULSAR)
+
+    assert (bus_of(home), planned(home)) == (Bus.PULSAR, None)

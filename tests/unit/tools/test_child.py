@@ -52,6 +52,15 @@ async def test_a_child_is_ready_when_its_server_says_so(child):
     assert child.snapshot().state == "ready"
 
 
+async def test_another_server_takes_the_place(child, tmp_path):
+    await child.started()
+    before = child.snapshot().identity
+    other = Sleeper(tmp_path / "other", f"pathlib.Path('{tmp_path}/other').touch(); time.sleep(60)")
+    await child.replace(other)
+
+    assert (child.server, child.snapshot().state, before.is_alive()) == (other, "ready", False)
+
+
 async def test_a_killed_child_is_replaced_within_two_seconds(child):
     await child.started()
     before, killed_at = child.snapshot().identity.pid, time.monotonic()

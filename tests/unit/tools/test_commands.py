@@ -34,6 +34,12 @@ def test_down_has_nothing_to_do_where_nothing_runs(run, tmp_path):
     assert (done.returncode, done.stdout) == (0, "Bazaar is not running\n")
 
 
+def test_events_are_moved_where_bazaar_runs(run, tmp_path):
+    done = run("migrate-events", "--home", str(tmp_path))
+
+    assert (done.returncode, done.stderr) == (1, "bazaar: Bazaar is not running here; ./bazaar up starts it\n")
+
+
 def test_a_home_that_cannot_be_is_one_plain_sentence(run, tmp_path):
     (tmp_path / "file").write_text("")
     done = run("up", "--detach", "--home", str(tmp_path / "file"))

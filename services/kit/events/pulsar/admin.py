@@ -23,6 +23,9 @@ from services.kit.events.pulsar.failures import Forbidden
 _SECONDS = 10.0
 _CONFLICT = 409
 
+OLDEST, NEXT = -1, 2**63 - 1
+"""Where a group that is new may begin: as Pulsar writes the ids of the earliest and of the latest message."""
+
 
 class Admin:
     """One namespace's administration."""
@@ -62,9 +65,9 @@ class Admin:
         if topic.payload:
             await self._call("POST", f"schemas/{self._namespace}/{topic.name}/schema", registered(topic.payload))
 
-    async def make_group(self, topic: str, group: str) -> None:
-        """Has a group's messages kept from the topic's oldest on, even before its first consumer comes."""
-        await self._make(f"{self._path(topic)}/subscription/{group}", {"ledgerId": -1, "entryId": -1, "partitionIndex": -1})
+    async def make_group(self, topic: str, group: str, *, place: int = OLDEST) -> None:
+        """Has a group's messages kept from the topic's oldest, or from the next one on, even before its first consumer comes."""
+        await self._make(f"{self._path(topic)}/subscription/{group}", {"ledgerId": place, "entryId": place, "partitionIndex": -1})
 
     async def grant(self, topic: str, role: str, actions: Sequence[str]) -> None:
         """Lets a role produce to a topic, consume from it, or both; in place of what it was let before."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from services.kit.events.departure import Failure
 from services.kit.events.port import Event
 from services.kit.events.pulsar.link import DEAD_LETTERS
 from services.kit.events.pulsar.messages import Outgoing
@@ -43,12 +44,18 @@ class Retries:
         if failed:
             await self._publisher.send([self._after(group, *each) for each in failed])
 
+    async def restore(self, failures: Sequence[Failure]) -> None:
+        """Stores what failed on another bus, as it stands there."""
+        await self._publisher.send([self._failed(each.group, each.event, each.attempts, each.error, each.delay) for each in failures])
+
     async def revive(self, group: str, event: Event) -> None:
         """Has a group try an event as if it were new."""
         await self._publisher.send([Outgoing(self._prefix + retry_topic(event.topic, group), event)])
 
     def _after(self, group: str, event: Event, attempts: int, error: str) -> Outgoing:
+        return self._failed(group, event, attempts, error, None if attempts > len(self._delays) else self._delays[attempts - 1])
+
+    def _failed(self, group: str, event: Event, attempts: int, error: str, delay: timedelta | None) -> Outgoing:
+        topic = DEAD_LETTERS if delay is None else retry_topic(event.topic, group)
         properties = {"attempts": str(attempts), "error": error, "group": group, "topic": event.topic}
-        if attempts > len(self._delays):
-            return Outgoing(self._prefix + DEAD_LETTERS, event, properties)
-        return Outgoing(self._prefix + retry_topic(event.topic, group), event, properties, self._delays[attempts - 1])
+        return Outgoing(self._prefix + topic, event, properties, delay)
