@@ -16,7 +16,7 @@ from services.kit.events.port import Event, Subscription
 from services.kit.events.pulsar.failures import translated
 from services.kit.events.pulsar.inbound import Batches
 from services.kit.events.pulsar.link import Link, closed
-from services.kit.events.pulsar.messages import incoming
+from services.kit.events.pulsar.messages import events_in
 
 _PAUSE_SECONDS = 0.25
 _OVERLAP_MS = 60_000
@@ -57,7 +57,7 @@ class BroadcastReader:
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _work(self, messages: list[Message]) -> None:
-        events: list[Event] = [incoming(message, self._subscription.topic).event for message in messages]
+        events: list[Event] = [each.event for each in events_in(messages, self._subscription.topic)]
         for place, error in (await attempt(self._subscription, events)).items():
             _log.error(
                 "broadcast event passed over",

@@ -7,20 +7,17 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
-import structlog
 from pulsar import ConsumerType, InitialPosition, Message
 from pulsar.asyncio import Consumer
 
 from services.kit.events.pulsar.failures import translated
 from services.kit.events.pulsar.link import Link, closed
-from services.kit.events.pulsar.messages import Incoming, incoming
+from services.kit.events.pulsar.messages import Incoming, events_in
 
 _COMPANY_SECONDS = 0.002
 """How long a batch waits for more messages."""
 _AHEAD = 64
 """Messages asked for before they are wanted: asking one at a time would cost several rounds of the loop each."""
-
-_log = structlog.get_logger(__name__)
 
 
 class Batches:
@@ -81,13 +78,10 @@ class Inbound:
         """
         with translated("receiving"):
             messages = await self._batches.next()
-        found: list[Incoming] = []
-        for message in messages:
-            try:
-                found.append(incoming(message, self._topic))
-            except ValueError as error:
-                _log.error("this is no event", topic=message.topic_name(), message_id=str(message.message_id()), error=str(error))
-                await self.ack([message])
+        found = events_in(messages, self._topic)
+        if len(found) < len(messages):
+            events = {id(each.message) for each in found}
+            await self.ack([message for message in messages if id(message) not in events])
         return found
 
     async def ack(self, messages: Sequence[Message]) -> None:

@@ -98,14 +98,15 @@ class Link:
             await asyncio.sleep(_BETWEEN_PROBES_SECONDS)
             try:
                 await self._probe()
-            except (Unavailable, PermissionError) as error:
+            except Exception as error:
+                # Whatever it is: a process without this watch would serve on, and might never be back on the bus.
                 if not is_away:
                     _log.warning("Pulsar is away", error=str(error))
                 is_away = True
                 continue
             if is_away:
                 _log.info("Pulsar is back")
-                await asyncio.gather(*(renewal() for renewal in tuple(self._renewals)))
+                await asyncio.gather(*(renewal() for renewal in tuple(self._renewals)), return_exceptions=True)
             is_away = False
 
 

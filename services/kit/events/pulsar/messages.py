@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import structlog
 from pulsar import Message
 
 from services.kit.events.port import Event
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,17 @@ class Incoming:
     def attempts(self) -> int:
         """How often the event has failed."""
         return int(self.properties.get("attempts", "0"))
+
+
+def events_in(messages: Sequence[Message], topic: str | None = None) -> list[Incoming]:
+    """Reads messages, and leaves out what is no event: somebody else wrote it, and nobody here can ever do anything about it."""
+    found: list[Incoming] = []
+    for message in messages:
+        try:
+            found.append(incoming(message, topic))
+        except ValueError as error:
+            _log.error("this is no event", topic=message.topic_name(), message_id=str(message.message_id()), error=str(error))
+    return found
 
 
 def incoming(message: Message, topic: str | None = None) -> Incoming:
