@@ -47,3 +47,18 @@ async def test_a_broadcast_passes_over_what_it_fails_on(stage: Stage):
         await eventually(lambda: seen.versions[-1] == 1_000_003, "the last arrives")
 
     assert seen.versions[-2:] == [1_000_001, 1_000_003]
+
+
+async def test_a_broadcast_may_end_in_the_middle_of_a_stream(stage: Stage, other_bus: EventBus):
+    for _ in range(20):
+        here, there = Recorder(), Recorder()
+        async with (
+            stage.consuming(here, delivery=Delivery.BROADCAST),
+            stage.consuming(there, bus=other_bus, delivery=Delivery.BROADCAST),
+        ):
+            version = 0
+            while not (here.handled and there.handled):
+                version += 1
+                await stage.publish("k", version)
+
+    assert here.versions == sorted(set(here.versions))
