@@ -15,8 +15,8 @@ from services.ranking.boards import Boards
 from services.ranking.boards_wire import Step
 from services.ranking.store import Added
 
-CELLS_A_CALL = 300
-"""Sums that go to Redis at once: some ten milliseconds of its time."""
+CELLS_A_CALL = 600
+"""Sums that go to Redis at once: some twenty milliseconds of its time. Of half as many fewer lines are added up, and a line costs a third more."""
 
 STEPS_AHEAD = 100
 """With more of them waiting, the truth waits for the boards."""

@@ -78,10 +78,10 @@ async def measure(database_url: str, bus_url: str, options: argparse.Namespace) 
         await migrate(bus_url, [("events", MIGRATIONS)])
     bus = event_bus(bus_url)
     await bus.open()
-    await bus.declare([Topic("warm"), Topic("steady"), Topic("backlog")])
-    # The first seconds belong to compilers and caches.
-    await steady(bus, bus_url, "warm", options.rate, 5)
-    figures = await steady(bus, bus_url, "steady", options.rate, options.seconds)
+    await bus.declare([Topic("steady"), Topic("backlog")])
+    # The first seconds belong to compilers, caches and producers that open.
+    await steady(bus, bus_url, options.rate, 5)
+    figures = await steady(bus, bus_url, options.rate, options.seconds)
     database = Database(database_url)
     await database.open()
     figures["relayed per second"] = round(options.backlog / await drain(database, bus, options.backlog))
@@ -95,16 +95,16 @@ async def measure(database_url: str, bus_url: str, options: argparse.Namespace) 
     return figures
 
 
-async def steady(bus: Any, bus_url: str, topic: str, rate: int, seconds: int) -> dict[str, Any]:
+async def steady(bus: Any, bus_url: str, rate: int, seconds: int) -> dict[str, Any]:
     """Publishes at a rate for some seconds; every publication may take as long as it takes."""
     count = rate * seconds
-    with consumer(bus_url, topic, count) as results:
+    with consumer(bus_url, "steady", count) as results:
         await asyncio.to_thread(results.recv)
         sending: set[asyncio.Task[None]] = set()
         began, cpu, sent = time.monotonic(), time.process_time(), 0
         while sent < count:
             due = min(count, int((time.monotonic() - began) * rate) + 1)
-            events = [_event(topic, number) for number in range(sent, due)]
+            events = [_event("steady", number) for number in range(sent, due)]
             sending.add(asyncio.create_task(bus.publish(events)))
             sent = due
             await asyncio.sleep(_TICK_SECONDS)

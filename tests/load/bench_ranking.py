@@ -1,6 +1,6 @@
 """How fast ranking counts, answers and is built anew, on servers of its own. Not a test: run it alone on an idle machine.
 
-    python -m tests.load.bench_ranking [counting] [answering] [rebuilding] [--lines 200000] [--log 1000000]
+    python -m tests.load.bench_ranking [counting] [answering] [rebuilding] [--lines 200000] [--log 1000000] [--bus postgres]
 
 The catalogue has 20,000 products in 24 root categories, ordered by Zipf's law (exponent 1); an event has one to five lines of one root. One
 figure a line; the last line is all of them as JSON. CPU is of all processes of a kind: what an idle machine's speed follows from.
@@ -25,13 +25,15 @@ import uvloop
 
 from bazaar.orders.v1 import events_pb2, orders_service_pb2
 from services.kit import outbox
-from services.kit.events.port import Event, Topic
-from services.kit.events.postgres_bus import MIGRATIONS, PostgresBus
+from services.kit.events import event_bus
+from services.kit.events.port import Event, EventBus, Topic
+from services.kit.events.postgres_bus import MIGRATIONS
 from services.kit.ids import uuid7
 from services.kit.migrations import migrate
 from services.ranking.events import subscription
 from services.ranking.model import Line, Metric, Query, Window, chunks
 from tests.load.cpu import Cpu
+from tests.pulsar import running_pulsar
 from tests.ranked import HOUR, Ranked, counted, emptied, line, ranked
 from tools.servers import Running
 from tools.servers.postgres import Postgres
@@ -51,7 +53,7 @@ SWEEP_SECONDS, ROLL_UP_SECONDS = 2, 10
 class Bench:
     """One worker's rankings and what was measured of them."""
 
-    def __init__(self, worker: Ranked, bus: PostgresBus, cpu: Cpu, options: argparse.Namespace) -> None:
+    def __init__(self, worker: Ranked, bus: EventBus, cpu: Cpu, options: argparse.Namespace) -> None:
         self.worker = worker
         self.figures: dict[str, float] = {}
         self._bus = bus
@@ -225,9 +227,10 @@ def _event(lines: Sequence[Line]) -> Event:
     return outbox.event(topic="order-lines", key=lines[0].root, subject=lines[0].order_id, aggregate_version=3, message=placed)
 
 
-async def _measure(postgres: Postgres, redis: Redis, options: argparse.Namespace) -> dict[str, float]:
-    await migrate(postgres.url("events"), [("events", MIGRATIONS)])
-    bus = PostgresBus(postgres.url("events"))
+async def _measure(postgres: Postgres, redis: Redis, bus_url: str, options: argparse.Namespace) -> dict[str, float]:
+    if options.bus == "postgres":
+        await migrate(bus_url, [("events", MIGRATIONS)])
+    bus = event_bus(bus_url)
     await bus.open()
     await bus.declare([Topic("order-lines")])
     async with ranked(await emptied(postgres.url("ranking")), redis.url) as worker:
@@ -239,11 +242,22 @@ async def _measure(postgres: Postgres, redis: Redis, options: argparse.Namespace
     return bench.figures
 
 
+@contextmanager
+def _bus_url(engine: str, postgres: Postgres, directory: Path) -> Iterator[str]:
+    if engine == "postgres":
+        yield postgres.url("events").replace("postgresql:", "postgres:")
+    else:
+        with running_pulsar(directory / "pulsar") as broker:
+            yield broker.admin_url()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", nargs="*", choices=["counting", "answering", "rebuilding"])
+    parser.add_argument("what", nargs="*", metavar="WHAT", help="counting, answering or rebuilding; all of them when none is named")
     parser.add_argument("--lines", type=int, default=200_000)
     parser.add_argument("--log", type=int, default=1_000_000)
+    parser.add_argument("--bus", choices=["postgres", "pulsar"], default="postgres")
+    options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="bzb-", dir="/tmp"))
     postgres, redis = Postgres(directory / "postgres", directory / "pg"), Redis(directory / "redis", "bench-password")
     try:
@@ -251,7 +265,8 @@ def main() -> None:
             with psycopg.connect(postgres.url(), autocommit=True) as connection:
                 connection.execute("CREATE DATABASE ranking")
                 connection.execute("CREATE DATABASE events")
-            print(json.dumps(uvloop.run(_measure(postgres, redis, parser.parse_args()))))
+            with _bus_url(options.bus, postgres, directory) as bus_url:
+                print(json.dumps(uvloop.run(_measure(postgres, redis, bus_url, options))))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
