@@ -12,6 +12,7 @@ from typing import Any
 from services.cart.events import abandoned, changes
 from services.cart.model import Abandoned, Cart, CartNotFound, Item, Ordered, left_at, taken_out
 from services.kit import inbox, outbox
+from services.kit.batching import Coalescer
 from services.kit.database import Connection, Database
 from services.kit.events.port import Event
 from services.kit.idempotency import Once
@@ -34,9 +35,12 @@ SELECT {_COLUMNS}, {_ITEM_COLUMNS} FROM
 ORDER BY carts.cart_id DESC, position
 """
 _COUNT = f"SELECT item_count FROM carts WHERE user_id = %(user_id)s AND {_THIS_OR_ACTIVE}"
-_LINES = f"""
-SELECT carts.cart_id, sku, quantity FROM carts LEFT JOIN cart_items USING (cart_id)
-WHERE user_id = %(user_id)s AND carts.{_THIS_OR_ACTIVE} ORDER BY position
+_LINES = """
+SELECT place, carts.cart_id, sku, quantity FROM unnest(%s::uuid[], %s::uuid[]) WITH ORDINALITY AS wanted (user_id, cart_id, place)
+JOIN carts ON carts.user_id = wanted.user_id
+    AND carts.cart_id = coalesce(wanted.cart_id, (SELECT cart_id FROM active_carts WHERE user_id = wanted.user_id))
+LEFT JOIN cart_items ON cart_items.cart_id = carts.cart_id
+ORDER BY place, position
 """
 _LOCK = f"SELECT {_COLUMNS} FROM carts WHERE user_id = %(user_id)s AND {_THIS_OR_ACTIVE} FOR NO KEY UPDATE"
 _LOCK_MANY = f"SELECT {_COLUMNS} FROM carts WHERE cart_id = ANY(%s::uuid[]) ORDER BY cart_id FOR NO KEY UPDATE"
@@ -77,6 +81,7 @@ class CartStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._looks = Coalescer[tuple[str, str], Ordered | None]("cart lines", self._lines, turn=0)
 
     async def find(self, user_id: str, cart_id: str) -> Cart:
         """A cart; an empty one without an id when no cart is active.
@@ -107,16 +112,12 @@ class CartStore:
         return row["item_count"] if row else _no_cart(cart_id).item_count
 
     async def checkout_lines(self, user_id: str, cart_id: str) -> Ordered:
-        """SKUs and quantities of a cart, in one statement; none when no cart is active.
+        """SKUs and quantities of a cart, read with those that others want just now; none when no cart is active.
 
         Raises:
             CartNotFound: the user has no such cart.
         """
-        async with self._database.connection() as connection:
-            rows = await (await connection.execute(_LINES, _wanted(user_id, cart_id))).fetchall()
-        if not rows:
-            return Ordered(_no_cart(cart_id).cart_id, {})
-        return Ordered(rows[0]["cart_id"], {row["sku"]: row["quantity"] for row in rows if row["sku"]})
+        return await self._looks.submit((user_id, cart_id)) or Ordered(_no_cart(cart_id).cart_id, {})
 
     async def create(self, user_id: str, now: datetime, *, once: Once[Cart]) -> bytes:
         """Makes an empty cart the active one."""
@@ -185,6 +186,18 @@ class CartStore:
             assert row is not None, "an active cart exists"
         # A statement of its own: one that waited for the lock would still see the items as they were before.
         return _cart_of(row, await (await tx.execute(_ITEMS, [[row["cart_id"]]])).fetchall())
+
+    async def _lines(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Ordered | None]:
+        """What is in each of these users' carts; None without such a cart."""
+        async with self._database.connection() as connection:
+            values = [[user_id for user_id, _ in wanted], [cart_id or None for _, cart_id in wanted]]
+            rows = (await connection.execute(_LINES, values)).tuples()
+        found: dict[int, Ordered] = {}
+        for place, cart_id, sku, quantity in rows:
+            ordered = found.setdefault(place, Ordered(cart_id, {}))
+            if sku:
+                ordered.quantities[sku] = quantity
+        return [found.get(place) for place in range(1, len(wanted) + 1)]
 
 
 def _wanted(user_id: str, cart_id: str) -> dict[str, str | None]:

@@ -26,8 +26,18 @@ class _Wanted:
     skus: frozenset[str]
     fields: frozenset[str]
 
-    def includes(self, product: Product) -> bool:
-        return product.product_id in self.product_ids or any(variant.sku in self.skus for variant in product.variants)
+
+class _Found:
+    """What one question brought, for many who asked."""
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        self._by_id = {product.product_id: product for product in products}
+        self._ids = {variant.sku: product.product_id for product in products for variant in product.variants}
+
+    def of(self, wanted: _Wanted) -> list[Product]:
+        """Those that one of them wants, each once."""
+        ids = {*wanted.product_ids, *(self._ids[sku] for sku in wanted.skus if sku in self._ids)}
+        return [product for product_id in sorted(ids) if (product := self._by_id.get(product_id))]
 
 
 class ProductLookup:
@@ -47,8 +57,8 @@ class ProductLookup:
         by_fields: defaultdict[frozenset[str], list[_Wanted]] = defaultdict(list)
         for wanted in asked:
             by_fields[wanted.fields].append(wanted)
-        found = {fields: await self._matching(group, fields) for fields, group in by_fields.items()}
-        return [[product for product in found[wanted.fields] if wanted.includes(product)] for wanted in asked]
+        found = {fields: _Found(await self._matching(group, fields)) for fields, group in by_fields.items()}
+        return [found[wanted.fields].of(wanted) for wanted in asked]
 
     async def _matching(self, asked: Sequence[_Wanted], fields: frozenset[str]) -> list[Product]:
         ways: list[Document] = []

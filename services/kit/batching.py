@@ -25,7 +25,6 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 _TURN_SECONDS = 0.04
-"""Under load, from the start of one batch to the start of the next, unless enough items wait before."""
 _ENOUGH = 16
 """Items that are always enough to begin."""
 _COMPANY = 4
@@ -63,6 +62,8 @@ class Coalescer(Generic[Item, Outcome]):
             look up by key what is done already.
         max_batch: items in one batch.
         max_queue: items that wait for the next batches.
+        turn: seconds, under load, from the start of one batch to the start of the next, unless enough items wait before. With 0 a batch
+            waits for none; what comes in one round of the event loop goes together all the same.
         key: names an item's request. Two items of one key never share a batch: the later one waits for the next, and finds the
             first one's work done.
     """
@@ -74,12 +75,14 @@ class Coalescer(Generic[Item, Outcome]):
         *,
         max_batch: int = 512,
         max_queue: int = 10_000,
+        turn: float = _TURN_SECONDS,
         key: Callable[[Item], Hashable] | None = None,
     ) -> None:
         self._name = name
         self._work = work
         self._max_batch = max_batch
         self._max_queue = max_queue
+        self._turn = turn
         self._key = key
         self._waiting: deque[_Entry[Item, Outcome]] = deque()
         self._running: asyncio.Task[None] | None = None
@@ -135,7 +138,7 @@ class Coalescer(Generic[Item, Outcome]):
 
     async def _gather(self) -> None:
         """Under load, waits for the end of the last batch's turn, or until enough have come."""
-        left = self._begun_at + _TURN_SECONDS - time.monotonic()
+        left = self._begun_at + self._turn - time.monotonic()
         if _traffic.under_way < _COMPANY or len(self._waiting) >= _ENOUGH or left <= 0:
             return
         self._enough.clear()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from datetime import datetime
 from typing import Any, LiteralString
 
 from services.kit import outbox
+from services.kit.batching import Coalescer
 from services.kit.database import Connection, Database
 from services.kit.events.port import Event
 from services.pricing.events import price_changed
@@ -49,6 +51,7 @@ class PriceStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._looks = Coalescer[Sequence[str], list[tuple[Price, datetime]]]("prices", self._find, turn=0)
 
     async def set_prices(self, prices: Sequence[Price], now: datetime) -> None:
         """Sets all of the prices or none; where a SKU comes twice in one currency the last one holds. Those that differ are told of."""
@@ -63,12 +66,21 @@ class PriceStore:
         await self._database.run(write)
 
     async def prices(self, skus: Sequence[str]) -> list[tuple[Price, datetime]]:
-        """The prices of SKUs in every currency, with the time they were set; of one SKU in the order in which its currencies were set."""
+        """The prices of SKUs in every currency, with the time they were set; of one SKU in the order in which its currencies were set.
+
+        They are read with those that others want just now.
+        """
+        return await self._looks.submit(skus)
+
+    async def _find(self, wanted: Sequence[Sequence[str]]) -> list[list[tuple[Price, datetime]]]:
         # PostgreSQL's text has no NUL, and refuses to be asked for it.
-        wanted = [sku for sku in skus if "\0" not in sku]
+        skus = {sku for some in wanted for sku in some if "\0" not in sku}
         async with self._database.connection() as connection:
-            rows = await (await connection.execute(_PRICES, [wanted])).fetchall()
-        return [(Price(row["sku"], row["currency"], row["minor_units"]), row["updated_at"]) for row in rows]
+            rows = (await connection.execute(_PRICES, [sorted(skus)])).tuples()
+        found: defaultdict[str, list[tuple[Price, datetime]]] = defaultdict(list)
+        for sku, currency, minor_units, updated_at in rows:
+            found[sku].append((Price(sku, currency, minor_units), updated_at))
+        return [[price for sku in sorted(set(some)) for price in found.get(sku, ())] for some in wanted]
 
 
 def _changes(before: Mapping[tuple[str, str], Price], written: Sequence[dict[str, Any]], now: datetime) -> Iterator[Event]:

@@ -10,6 +10,7 @@ from typing import Any, LiteralString
 from psycopg.abc import Params
 
 from services.kit import outbox
+from services.kit.batching import Coalescer
 from services.kit.database import Connection, Database
 from services.kit.idempotency import Once
 from services.users.events import addresses_changed
@@ -17,6 +18,10 @@ from services.users.model import Address, AddressNotFound, UserNotFound, default
 
 _COLUMNS = "address_id, line1, line2, city, state, pincode, country, type, is_default"
 _GET = f"SELECT {_COLUMNS} FROM addresses WHERE user_id = %s AND address_id = %s"
+_GET_MANY = f"""
+SELECT place, {_COLUMNS} FROM unnest(%s::uuid[], %s::uuid[]) WITH ORDINALITY AS wanted (user_id, address_id, place)
+JOIN addresses USING (user_id, address_id)
+"""
 _LIST = f"SELECT {_COLUMNS} FROM addresses WHERE user_id = %s ORDER BY is_default DESC, created_at, address_id"
 _LOCK_BOOK = "SELECT changes FROM users WHERE user_id = %s FOR NO KEY UPDATE"
 _COUNT_CHANGE = "UPDATE users SET changes = %s WHERE user_id = %s"
@@ -45,15 +50,18 @@ class AddressStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._looks = Coalescer[tuple[str, str], Address | None]("addresses", self._find, turn=0)
 
     async def get(self, user_id: str, address_id: str) -> Address:
-        """An address of a user; one statement.
+        """An address of a user, read with those that others want just now.
 
         Raises:
             AddressNotFound: the user has no such address.
         """
-        async with self._database.connection() as connection:
-            return await _found(connection, user_id, address_id)
+        found = await self._looks.submit((user_id, address_id))
+        if found is None:
+            raise AddressNotFound(address_id)
+        return found
 
     async def list(self, user_id: str) -> list[Address]:
         """A user's addresses, the default one first, then the oldest."""
@@ -110,6 +118,13 @@ class AddressStore:
                 raise AddressNotFound(address_id)
             promoted = await _ids(tx, _PROMOTE_OLDEST, {"user_id": user_id}) if deleted["is_default"] else []
             _tell(tx, user_id, changes, [address_id, *promoted])
+
+    async def _find(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Address | None]:
+        users, addresses = zip(*wanted, strict=True)
+        async with self._database.connection() as connection:
+            rows = (await connection.execute(_GET_MANY, [[*users], [*addresses]])).tuples()
+        found = {place: Address(*columns) for place, *columns in rows}
+        return [found.get(place) for place in range(1, len(wanted) + 1)]
 
 
 async def _locked(tx: Connection, user_id: str) -> int | None:

@@ -177,6 +177,20 @@ async def test_a_cart_of_somebody_else_is_not_found_and_stays(carts: CartStore):
     assert await carts.find(owner, cart_id) == before
 
 
+async def test_those_who_ask_for_lines_at_once_get_each_their_own(carts: CartStore):
+    first, second, nobody = uuid7(), uuid7(), uuid7()
+    cart_id, other_id = await add(carts, first, "tv", 2), await add(carts, second, "pen", 3)
+
+    lines = await asyncio.gather(
+        carts.checkout_lines(second, ""),
+        carts.checkout_lines(nobody, ""),
+        carts.checkout_lines(first, cart_id),
+        carts.checkout_lines(first, ""),
+    )
+
+    assert lines == [Ordered(other_id, {"pen": 3}), Ordered("", {}), Ordered(cart_id, {"tv": 2}), Ordered(cart_id, {"tv": 2})]
+
+
 def keyed() -> Once[Cart]:
     return Once(RequestKey("user:u1", "/Add", uuid7(), b"f"), lambda cart: str(cart.item_count).encode())
 

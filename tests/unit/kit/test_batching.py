@@ -80,6 +80,17 @@ async def test_the_next_batch_collects_while_one_commits(coalescer: Coalescer[st
     assert work.batches == [["first"], ["a", "b", "c"]]
 
 
+async def test_without_a_turn_a_batch_waits_for_nobody_however_much_is_under_way(work: Work):
+    coalescer = Coalescer("test", work, turn=0)
+    await work.hold(coalescer)
+    submit(coalescer, "a", "b", "c", "d")
+    await settle()
+    work.gate.set()
+    await settle()
+
+    assert work.batches == [["first"], ["a", "b", "c", "d"]]
+
+
 async def test_a_batch_is_bounded(work: Work):
     coalescer = Coalescer("test", work, max_batch=2)
     await asyncio.gather(*submit(coalescer, "a", "b", "c"))

@@ -31,6 +31,14 @@ async def test_the_currency_that_was_set_first_comes_first(database: Database) -
     assert await store.prices(["a"]) == [(Price("a", "USD", 11), LATER), (Price("a", "EUR", 9), NOW), (Price("a", "INR", 800), LATER)]
 
 
+async def test_those_who_ask_at_once_get_each_their_own(database: Database) -> None:
+    store = PriceStore(database)
+    await store.set_prices([Price("a", "USD", 10), Price("b", "USD", 20)], NOW)
+    a, b = (Price("a", "USD", 10), NOW), (Price("b", "USD", 20), NOW)
+
+    assert await asyncio.gather(store.prices(["b"]), store.prices(["b", "a", "b"]), store.prices(["c"])) == [[b], [a, b], []]
+
+
 async def test_of_two_prices_of_a_sku_in_one_currency_the_last_holds(database: Database) -> None:
     store = PriceStore(database)
 

@@ -1,5 +1,6 @@
 """Addresses on a real PostgreSQL: one default, whoever meets whom."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -119,6 +120,18 @@ async def test_an_address_of_somebody_else_is_not_found_and_stays(database: Data
 
     assert [type(error) for error in refused] == [AddressNotFound] * 3
     assert await addresses.get(user.user_id, address_id) == before
+
+
+async def test_those_who_ask_at_once_get_each_their_own(database: Database):
+    first, second = await kept_user(database), await kept_user(database)
+    one, other = await add(database, first), await add(database, second)
+    store = AddressStore(database)
+
+    found = await asyncio.gather(
+        store.get(second.user_id, other), store.get(first.user_id, other), store.get(first.user_id, one), return_exceptions=True
+    )
+
+    assert [getattr(each, "address_id", type(each)) for each in found] == [other, AddressNotFound, one]
 
 
 async def test_nobody_has_no_address_book(database: Database):
