@@ -24,7 +24,7 @@ from tools import ROOT
 
 _CRASHES = {Kind.CRASH_BEFORE, Kind.CRASH_AFTER}
 _PIPE = asyncio.subprocess.PIPE
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 _WORDS = ("ready", "serving", "armed", "reached", "stopping", "gone")
 
 
