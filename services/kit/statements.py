@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any
 
 import psycopg
-from opentelemetry import trace
 
 from services.kit.telemetry import tracing
 
@@ -40,7 +39,7 @@ def summary(statement: str) -> str:
 
 def is_traced() -> bool:
     """Whether the running code's trace is recorded."""
-    return trace.get_current_span().is_recording()
+    return tracing.current().is_recording()
 
 
 @contextmanager

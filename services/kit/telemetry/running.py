@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextvars import Token
+from contextvars import ContextVar, Token
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, TraceFlags
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class UnrecordedSpan(trace.NonRecordingSpan):
 class UnsampledSpan(UnrecordedSpan):
     """Begins, or goes on with, a trace that is not recorded: carries its ids on to callees, so that they don't record it either."""
 
-    _token: Token[Context] | None = None
+    _token: Token[AnySpan] | None = None
 
     def __enter__(self) -> UnrecordedSpan:
         # What becomes current is another object: `span()` hands that one out again, and entering it must not attach it twice.
@@ -47,7 +46,7 @@ class UnsampledSpan(UnrecordedSpan):
 
     def __exit__(self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None) -> None:
         if self._token is not None:
-            detach(self._token)
+            leave(self._token)
             self._token = None
 
 
@@ -55,13 +54,23 @@ NO_SPAN = UnrecordedSpan("")
 """Outside of any trace."""
 
 
+# Not OpenTelemetry's own context: a dictionary in a variable, copied at every entry, for other things than spans, of which there are none.
+_current: ContextVar[AnySpan] = ContextVar("bazaar_span", default=NO_SPAN)
+
+
 def current_span() -> AnySpan:
     """The span this code runs in; NO_SPAN when there is none."""
-    # Typed as any: nobody but us makes spans here.
-    found: Any = trace.get_current_span()
-    return NO_SPAN if found is trace.INVALID_SPAN else found
+    return _current.get()
 
 
-def enter(span: AnySpan) -> Token[Context]:
-    """Makes a span the current one, until `detach` of what is returned."""
-    return attach(trace.set_span_in_context(span))
+def enter(span: AnySpan) -> Token[AnySpan]:
+    """Makes a span the current one, until `leave` of what is returned."""
+    return _current.set(span)
+
+
+def leave(token: Token[AnySpan]) -> None:
+    """Makes the span current again that was before."""
+    try:
+        _current.reset(token)
+    except ValueError:
+        return  # A generator that is closed late leaves in another context than it entered in, where the span isn't current.

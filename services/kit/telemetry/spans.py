@@ -18,14 +18,13 @@ from types import TracebackType
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import Context, detach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import Attributes, AttributeValue
 
-from services.kit.telemetry.running import SAMPLED, UnrecordedSpan, enter
+from services.kit.telemetry.running import SAMPLED, UnrecordedSpan, enter, leave
 
 _UNSET = Status(StatusCode.UNSET)
 _SCOPE = InstrumentationScope("bazaar")
@@ -50,7 +49,7 @@ class Span(ReadableSpan, trace.Span):
     _instrumentation_info = None
     _instrumentation_scope = _SCOPE
     _end_time: int | None = None
-    _token: Token[Context] | None = None
+    _token: Token[AnySpan] | None = None
     is_parent_remote = False
     """Whether the parent is another process's span, or an event's."""
 
@@ -159,7 +158,7 @@ class Span(ReadableSpan, trace.Span):
 
     def __exit__(self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None) -> None:
         if self._token is not None:
-            detach(self._token)
+            leave(self._token)
             self._token = None
         if exc_val is not None and self._status is _UNSET:
             self.record_exception(exc_val)
