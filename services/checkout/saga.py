@@ -58,6 +58,7 @@ _OVERTAKEN = {"ORDER_VERSION_STALE", "RESERVATION_DIFFERS"}
 """Another attempt holds the order by now; or an earlier one reserved for it what was in the cart then, and it is given up for a new one."""
 
 _LOOK_AGAIN_SECONDS = 0.05
+_DELIVERY = tuple(field.name for field in orders_pb2.DeliveryAddress.DESCRIPTOR.fields)
 _log = structlog.get_logger("bazaar.checkout")
 
 
@@ -184,8 +185,7 @@ class PlaceOrderSaga:
         if not lines:
             raise CartEmpty("There is nothing to order.", cart_id=cart_id)
         place = address.address
-        copied = {field.name: getattr(place, field.name) for field in orders_pb2.DeliveryAddress.DESCRIPTOR.fields}
-        return Purchase(cart_id, lines, orders_pb2.DeliveryAddress(**copied))
+        return Purchase(cart_id, lines, orders_pb2.DeliveryAddress(**{name: getattr(place, name) for name in _DELIVERY}))
 
     async def _lines(self) -> tuple[str, dict[str, int]]:
         if self._request.lines:

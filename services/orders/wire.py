@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -13,6 +13,10 @@ from bazaar.pricing.v1 import pricing_pb2
 from bazaar.type.v1 import money_pb2
 from services.orders.content import Address, Content, Line, Placed
 from services.orders.model import Order, State
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_SECONDS = 86_400
+_ADDRESS = tuple(field.name for field in orders_pb2.DeliveryAddress.DESCRIPTOR.fields)
 
 
 def to_proto(order: Order) -> orders_pb2.Order:
@@ -81,7 +85,7 @@ def content_of(request: orders_service_pb2.SubmitOrderRequest) -> Content:
         tax=quote.tax.minor_units,
         total=quote.total.minor_units,
         payment_method=payments_pb2.Payment.Method.Name(request.payment_method),
-        address=Address(**{field.name: getattr(request.address, field.name) for field in orders_pb2.DeliveryAddress.DESCRIPTOR.fields}),
+        address=Address(**{name: getattr(request.address, name) for name in _ADDRESS}),
         cart_id=request.cart_id,
     )
 
@@ -95,9 +99,9 @@ def timestamp(at: datetime | None) -> Timestamp | None:
     """A time, where there is one."""
     if at is None:
         return None
-    message = Timestamp()
-    message.FromDatetime(at)
-    return message
+    # FromDatetime goes by way of a calendar, and takes more than twice as long.
+    since = at - _EPOCH
+    return Timestamp(seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1000)
 
 
 def _line(number: int, line: pricing_pb2.QuoteLine) -> Line:
@@ -119,8 +123,8 @@ def _add_content(message: orders_pb2.Order, content: Content) -> None:
     for field in ("subtotal", "discount", "shipping", "tax", "total"):
         getattr(message, field).CopyFrom(money(currency, getattr(content, field)))
     message.payment_method = payments_pb2.Payment.Method.Value(content.payment_method)
-    for field in orders_pb2.DeliveryAddress.DESCRIPTOR.fields:
-        setattr(message.address, field.name, getattr(content.address, field.name))
+    for name in _ADDRESS:
+        setattr(message.address, name, getattr(content.address, name))
     message.lines.extend(
         orders_pb2.OrderLine(
             line_number=line.line_number,
