@@ -28,7 +28,7 @@ _TURN_SECONDS = 0.04
 _ENOUGH = 16
 """Items that are always enough to begin."""
 _COMPANY = 4
-"""Items under way in this process, through whichever coalescer, from which on others are likely to come within a turn."""
+"""Items under way in this process, through whichever coalescer that takes turns, from which on others are likely to come within one."""
 _PAUSE_SECONDS = 0.05
 
 
@@ -112,11 +112,13 @@ class Coalescer(Generic[Item, Outcome]):
         if self._running is None:
             # In a context of its own: a batch belongs to no caller's trace, call or deadline.
             self._running = asyncio.create_task(self._run(), name=f"batch {self._name}", context=contextvars.Context())
-        _traffic.under_way += 1
+        # What takes no turns says nothing of those who do.
+        weight = 1 if self._turn else 0
+        _traffic.under_way += weight
         try:
             return await entry.outcome
         finally:
-            _traffic.under_way -= 1
+            _traffic.under_way -= weight
 
     async def _run(self) -> None:
         batch: list[_Entry[Item, Outcome]] = []
