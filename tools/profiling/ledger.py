@@ -15,8 +15,8 @@ LIMITS = """\
 What the sampling cannot tell:
 - Samples see a thread that runs or waits for a core, not what it has used: within one thread, waiting for a core counts as work does.
   Between threads it does not: each one's samples are weighed by the CPU that the kernel says it used.
-- C code has no frames of its own. It counts for the Python that called it; what the event loop does between two callbacks, reading and
-  writing sockets in the kernel included, is "event loop and kernel"; threads without Python are "native threads".
+- C code has no frames of its own. It counts for the Python that called it. What the event loop itself calls, gRPC's compiled code and the
+  reading and writing of sockets included, is "event loop and kernel"; threads without Python, gRPC's above all, are "native threads".
 - The worker is not stopped while its stack is read. What returns within microseconds may count for who called it, and now and then a
   stack is torn."""
 
