@@ -43,9 +43,8 @@ def _show(figures: dict[str, Any]) -> None:
     console.print(process_table(figures["process_us"]))
     console.print("CPU of the workers by layer, µs an operation", highlight=False)
     console.print(layer_table(figures["layer_us"]))
-    print(
-        ", ".join(f"{worker}: {seen:,} samples, {figures['failed_samples'][worker]} failed" for worker, seen in figures["samples"].items())
-    )
+    for worker, seen in figures["samples"].items():
+        print(f"samples of {worker}: {seen:,}, and {figures['failed_samples'][worker]:,} that failed")
     print(LIMITS)
     for worker, path in figures["flame_graphs"].items():
         print(f"flame graph of {worker}: {path}")

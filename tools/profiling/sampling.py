@@ -16,7 +16,7 @@ from tools.profiling.samples import Sample, read_samples
 from tools.servers import Program
 
 PY_SPY = Path(sys.executable).parent / "py-spy"
-RATE = 200
+RATE = 50
 """Samples of each thread a second."""
 POLL = 0.02
 READY = "Sampling process"
