@@ -18,6 +18,7 @@ from tools.commands import (
     load,
     logs,
     migrate_events,
+    profile,
     replay,
     status,
     test,
@@ -49,6 +50,7 @@ app.command()(demo.demo)
 app.command("import")(import_.import_)
 app.command()(replay.replay)
 app.command()(load.load)
+app.command()(profile.profile)
 app.command()(trace.trace)
 app.command()(doctor.doctor)
 app.add_typer(events.app, name="events")

@@ -1,4 +1,4 @@
-"""./bazaar demo, import, trace, events and load, as a person at a shell sees them."""
+"""./bazaar demo, import, trace, events, load and profile, as a person at a shell sees them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import httpx
 import pytest
 
 from tests.shell import Shell
+from tools.profiling.layers import LAYERS
 
 pytestmark = [pytest.mark.edge, pytest.mark.timeout(300)]
+SVG = "{http://www.w3.org/2000/svg}"
 ORDER_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -134,6 +137,27 @@ def test_load_wants_one_kind_of_loop(demo, shell):
     done = shell.run("load", "top10", "--seconds", "1")
 
     assert (done.returncode, done.stderr) == (1, "bazaar: give either --rate (open loop) or --concurrency (closed loop)\n")
+
+
+def test_a_profile_divides_what_the_workers_used(demo, shell):
+    done = shell.run("profile", "top10", "--concurrency", "2", "--seconds", "3", "--json", timeout=200)
+    figures = json.loads(done.stdout)
+
+    assert (done.returncode, figures["failures"]) == (0, 0)
+    assert figures["process_us"].keys() == {*figures["cpu_seconds"]} >= {"postgres", "sampler of worker-1", "sampler of worker-2"}
+    for worker in ("worker-1", "worker-2"):
+        assert figures["layer_us"][worker]["edge and RPC"] > 0
+        assert sum(figures["layer_us"][worker].values()) == pytest.approx(figures["process_us"][worker], abs=len(LAYERS))
+        assert worker in (ElementTree.parse(figures["flame_graphs"][worker]).findtext(f"{SVG}text") or "")
+
+
+def test_a_profile_is_shown_as_tables(demo, shell):
+    done = shell.run("profile", "browse", "--rate", "20", "--seconds", "1", timeout=200)
+    rows = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
+
+    assert done.returncode == 0, done.stderr
+    assert {"postgres", "worker-1", "envoy", "generator", "layer", "domain", "together"} <= {*rows}
+    assert Path(done.stdout.splitlines()[-1].removeprefix("flame graph of worker-2: ")).exists()
 
 
 def test_without_a_shop_there_is_a_plain_sentence(short_directory):

@@ -25,7 +25,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 TABLE = re.findall(r"^\| `\./bazaar ([^`]*)` \|", README, re.MULTILINE)
 HERE = "http://127.0.0.1:8080"
-TESTED_ELSEWHERE = {"demo", "up", "down", "test", "check", "load", "replay", "import"}
+TESTED_ELSEWHERE = {"demo", "up", "down", "test", "check", "load", "profile", "replay", "import"}
 """By the tests of the commands themselves: they take long, or end what others use."""
 
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 class CpuMeter:
-    """CPU seconds of processes, each with all that it started, dead children included."""
+    """CPU seconds of processes, each with all that it started, dead children included, unless that has a name of its own."""
 
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._pids = pids
@@ -57,10 +57,27 @@ class CpuMeter:
 
     def _read(self) -> dict[str, float]:
         processes = _processes()
+        named = set(self._pids.values())
         children: dict[int, list[int]] = {}
         for pid, (parent, _) in processes.items():
-            children.setdefault(parent, []).append(pid)
+            if pid not in named:
+                children.setdefault(parent, []).append(pid)
         return {name: _tree_seconds(pid, processes, children) for name, pid in self._pids.items() if pid in processes}
+
+
+class ThreadMeter:
+    """CPU seconds of a process's threads."""
+
+    def __init__(self, pid: int) -> None:
+        self._folder = Path(f"/proc/{pid}/task")
+        self._before = self._read()
+
+    def used(self) -> dict[int, float]:
+        """Since the meter was made, by the kernel's id; without threads that have ended."""
+        return {thread: seconds - self._before.get(thread, 0.0) for thread, seconds in self._read().items()}
+
+    def _read(self) -> dict[int, float]:
+        return {thread: sum(map(int, fields[11:13])) / _TICKS for thread, fields in _stats(self._folder)}
 
 
 def _tree_seconds(root: int, processes: Mapping[int, tuple[int, float]], children: Mapping[int, Sequence[int]]) -> float:
@@ -74,15 +91,17 @@ def _tree_seconds(root: int, processes: Mapping[int, tuple[int, float]], childre
 
 def _processes() -> dict[int, tuple[int, float]]:
     """Parent and CPU seconds by pid: own, and those of children that have ended."""
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
+    return {pid: (int(fields[1]), sum(map(int, fields[11:15])) / _TICKS) for pid, fields in _stats(Path("/proc"))}
+
+
+def _stats(folder: Path) -> Iterator[tuple[int, list[str]]]:
+    """Ids of processes or threads, with the fields that the kernel keeps of each, from the state on, the third: see proc(5)."""
+    for entry in folder.iterdir() if folder.exists() else ():
+        if not entry.name.isdigit():
             continue
         try:
-            stat = (folder / "stat").read_text()
+            stat = (entry / "stat").read_text()
         except OSError:
             continue
-        # The name, in parentheses, may hold blanks. Fields count from the state, the third: see proc(5).
-        fields = stat.rpartition(")")[2].split()
-        found[int(folder.name)] = int(fields[1]), sum(map(int, fields[11:15])) / _TICKS
-    return found
+        # The name, in parentheses, may hold blanks.
+        yield int(entry.name), stat.rpartition(")")[2].split()

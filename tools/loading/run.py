@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,9 @@ WARM_UP = 50
 """Calls that aren't counted: the first ones open the services' database connections."""
 SEED = 20260103
 CUSTOMERS_PER_CLIENT = 8
+Beside = AbstractAsyncContextManager[Mapping[str, int]]
+"""Yields its processes, by name, so that their CPU is told too."""
+NOTHING: Beside = nullcontext({})
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,11 @@ class Plan:
         return self.shots if self.rate else (self.concurrency or 1) * CUSTOMERS_PER_CLIENT
 
 
-async def run(plan: Plan, home: Home) -> dict[str, Any]:
+async def run(plan: Plan, home: Home, beside: Beside = NOTHING) -> dict[str, Any]:
     """Seeds the shop, puts the load on, and returns the figures.
+
+    Args:
+        beside: what is to go on while the load does.
 
     Raises:
         ExpectedFailure: the shop doesn't run, or refuses what is seeded.
@@ -63,10 +69,11 @@ async def run(plan: Plan, home: Home) -> dict[str, Any]:
         await watcher.prepare()
     await _warm_up(scenario)
     shots = await _shots(scenario, plan)
-    meter = CpuMeter(_pids(home))
-    async with _watching(watcher):
-        measures = await _load(scenario, plan, shots)
-    cpu = meter.used()
+    async with beside as others:
+        meter = CpuMeter({**_pids(home), **others})
+        async with _watching(watcher):
+            measures = await _load(scenario, plan, shots)
+        cpu = meter.used()
     shop.close()
     return {
         "scenario": plan.scenario,

@@ -40,6 +40,13 @@ def test_events_are_moved_where_bazaar_runs(run, tmp_path):
     assert (done.returncode, done.stderr) == (1, "bazaar: Bazaar is not running here; ./bazaar up starts it\n")
 
 
+def test_a_profile_is_taken_where_bazaar_runs(run, tmp_path):
+    done = run("profile", "top10", "--concurrency", "1", "--home", str(tmp_path))
+
+    assert (done.returncode, done.stderr) == (1, "bazaar: Bazaar is not running here; ./bazaar up starts it\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_home_that_cannot_be_is_one_plain_sentence(run, tmp_path):
     (tmp_path / "file").write_text("")
     done = run("up", "--detach", "--home", str(tmp_path / "file"))
