@@ -1,6 +1,6 @@
 import pytest
 
-from tools.loading.scenarios.carts import check_cart
+from tools.loading.scenarios.carts import Action, StandingCart, check_cart, is_as_left
 from tools.shop import Refused
 
 
@@ -46,3 +46,19 @@ def test_a_cart_that_does_not_add_up_is_wrong(wrong):
 @pytest.mark.parametrize("gap", [{"isStale": True}, {"degraded": ["inventory"]}])
 def test_a_cart_that_is_not_whole_is_stale(gap):
     assert reason_of(cart(item(250, 1), count=1, subtotal=250, **gap)) == "CART_STALE"
+
+
+@pytest.mark.parametrize(
+    ("found", "after"),
+    [
+        (["tv", "pen", "cup"], {Action.ADD, Action.LOOK}),
+        (["tv", "pen"], {Action.LOOK, Action.TAKE}),
+        (["tv", "cup"], set()),
+        (["pen", "tv"], set()),
+        (["tv", "pen", "cup", "mug"], set()),
+    ],
+)
+def test_a_cart_holds_what_an_action_leaves(found, after):
+    cart = StandingCart(customer=None, path="", kept=["tv", "pen"], passing="cup")
+
+    assert {action for action in Action if is_as_left(action, cart, found)} == after
