@@ -17,8 +17,8 @@ from tools.shop.ordering import CONFIRMED
 METHODS = ("UPI", "CARD")
 """Those that are paid at the gateway."""
 LINES = 2
-POLL = 0.2
-"""Seconds between two looks at an order that has been paid: so much later than it happens its confirmation may be seen."""
+FIRST_WAIT, LONGEST_WAIT = 0.025, 0.2
+"""Seconds between two looks at an order that has been paid, twice as long each time; a confirmation may be seen so much too late."""
 PATIENCE = 20.0
 """Seconds that a paid order may take to be confirmed."""
 
@@ -86,9 +86,10 @@ class JourneyScenario(Scenario):
         return answer["order"], answer["paymentLink"]
 
     async def _confirmed(self, order_id: str, token: str) -> None:
-        give_up = clock() + PATIENCE
+        give_up, wait = clock() + PATIENCE, FIRST_WAIT
         while True:
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
             state = (await self._shop.get(f"/v1/orders/{order_id}", token=token))["order"]["state"]
             if state == CONFIRMED:
                 return
