@@ -13,7 +13,9 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
+from tests.sandbox import SandboxClient
 from tests.shell import Shell
+from tools.loading.run import WARM_UP
 from tools.profiling.layers import LAYERS
 
 pytestmark = [pytest.mark.edge, pytest.mark.timeout(300)]
@@ -113,24 +115,72 @@ def test_what_is_no_dead_letter_is_not_replayed(demo, shell):
     assert (done.returncode, done.stderr) == (1, "bazaar: x is not the id of a dead letter; `events dead` shows them\n")
 
 
+READS = ["category", "product", "top10"]
+STEPS = ["cart", "item", "address", "quote", "order", "payment", "confirmation"]
+
+
 @pytest.mark.parametrize(
-    ("scenario", "loop"),
+    ("scenario", "loop", "parts"),
     [
-        ("checkout", ("--rate", "5")),
-        ("checkout", ("--concurrency", "1")),
-        ("top10", ("--rate", "50")),
-        ("browse", ("--concurrency", "2")),
+        ("checkout", ("--rate", "5"), {}),
+        ("checkout", ("--concurrency", "1"), {}),
+        ("journey", ("--rate", "3"), {"steps_ms": STEPS}),
+        ("journey", ("--concurrency", "2"), {"steps_ms": STEPS}),
+        ("mixed", ("--rate", "28"), {"kinds_ms": ["browse", "cart", "checkout"]}),
+        ("mixed", ("--concurrency", "2"), {"kinds_ms": ["browse", "cart", "checkout"]}),
+        ("browse", ("--concurrency", "2"), {"kinds_ms": READS}),
+        ("top10", ("--rate", "50"), {}),
     ],
 )
-def test_load_says_how_it_fared(demo, shell, scenario, loop):
+def test_load_says_how_it_fared(demo, shell, scenario, loop, parts):
     done = shell.run("load", scenario, "--seconds", "2", *loop, "--json", timeout=200)
+    assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
 
-    assert (done.returncode, figures["failures"], figures["violations"]) == (0, 0, [])
+    assert (figures["failures_by_reason"], figures["violations"]) == ({}, [])
     assert figures["rate_per_second"] > 0
-    assert list(figures["latency_ms"]) == ["p50", "p95", "p99", "max"]
+    assert list(figures["latency_ms"]) == ["p50", "p90", "p95", "p99", "p99.9", "max"]
+    assert {name: list(figures[name]) for name in ("kinds_ms", "steps_ms") if name in figures} == parts
     assert figures["cpu_seconds"].keys() == {"postgres", "redis-1", "mongo", "sandbox", "worker-1", "worker-2", "envoy", "generator"}
+    assert figures["cpu_ms_per_operation"].keys() == figures["cpu_seconds"].keys()
     assert ("visible_ms" in figures) == (scenario == "checkout")
+    assert ("questions" in figures) == (scenario in ("browse", "top10"))
+
+
+@pytest.fixture(scope="module")
+def gateway(demo, shell: Shell) -> Iterator[SandboxClient]:
+    key = (shell.home.folder("secrets") / "sandbox_key").read_text().strip()
+    client = SandboxClient(f"http://{shell.process('sandbox').address}", key)
+    yield client
+    client.http.close()
+
+
+def captured(gateway: SandboxClient) -> int:
+    """How many payments were captured, and not given back."""
+    return sum([entry["state"] for entry in payment["entries"]][-1:] == ["CAPTURED"] for payment in gateway.books())
+
+
+def test_every_journey_adds_two_products_and_is_paid_at_the_gateway(shell, gateway):
+    before = captured(gateway)
+    figures = json.loads(shell.run("load", "journey", "--seconds", "1", "--rate", "4", "--json", timeout=200).stdout)
+
+    assert {step: measured["samples"] for step, measured in figures["steps_ms"].items()} == {**dict.fromkeys(STEPS, 4), "item": 8}
+    assert captured(gateway) == before + 4 + WARM_UP
+
+
+def test_a_journey_whose_payment_is_declined_fails(shell, gateway):
+    with gateway.switched(decline=True):
+        done = shell.run("load", "journey", "--seconds", "1", "--rate", "4", timeout=200)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search(r"is not confirmed \(STATE_(PAYMENT_FAILED|CANCELLING|CANCELLED)\)", done.stderr)
+
+
+def test_load_shows_a_table(demo, shell):
+    done = shell.run("load", "browse", "--seconds", "1", "--rate", "50", timeout=200)
+
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "invariants: hold")
+    assert re.search(r"^ *the shop +[0-9.]+ +[0-9.]+ *$", done.stdout, re.MULTILINE)
 
 
 def test_load_wants_one_kind_of_loop(demo, shell):

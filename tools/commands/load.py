@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import uvloop
@@ -16,7 +16,11 @@ from tools.auditing import lasting, servers_of
 from tools.commands import HomeOption, home_of
 from tools.home import Home
 from tools.loading import Plan, run
+from tools.loading.display import show
+from tools.shop.screen import results
 
+SCENARIO_HELP = """checkout: orders of filled carts. journey: from an empty cart to an order that is paid at the gateway and confirmed.
+mixed: ten of browse to three calls for carts and one checkout. browse: product pages, listings and Top 10s. top10: every Top 10."""
 LOOKS, BETWEEN_LOOKS = 4, 10.0
 """How often the invariants are checked before they count as violated, and how many seconds apart."""
 
@@ -25,11 +29,13 @@ class Scenario(StrEnum):
     """What the load consists of."""
 
     checkout = "checkout"
-    top10 = "top10"
+    journey = "journey"
+    mixed = "mixed"
     browse = "browse"
+    top10 = "top10"
 
 
-ScenarioArgument = Annotated[Scenario, typer.Argument(help="Orders of filled carts, Top 10s, or product pages and listings.")]
+ScenarioArgument = Annotated[Scenario, typer.Argument(help=SCENARIO_HELP)]
 SecondsOption = Annotated[float, typer.Option("--seconds", min=1, metavar="S", help="How long.")]
 RateOption = Annotated[float | None, typer.Option("--rate", min=0.1, metavar="R", help="Calls a second, whatever the answers take.")]
 ConcurrencyOption = Annotated[
@@ -49,7 +55,8 @@ def load(
 ) -> None:
     """Puts load on the edge, says how it fared, and checks afterwards that the shop's invariants hold.
 
-    Products, customers and carts are made first, untimed. In an open loop (--rate) a latency counts from when its call was due.
+    Products, customers and carts are made first, untimed. In an open loop (--rate) a latency counts from when its call was due; in a closed
+    one (--concurrency) carts are made between the calls, so that the CPU time is theirs too.
     """
     plan, place = plan_of(scenario, seconds, rate, concurrency), home_of(context, home)
     figures = uvloop.run(run(plan, place))
@@ -57,9 +64,7 @@ def load(
     if as_json:
         print(json.dumps(figures, indent=1))
     else:
-        show_answers(figures)
-        print("CPU seconds: " + ", ".join(f"{name} {used}" for name, used in figures["cpu_seconds"].items()))
-        print("invariants: " + ("hold" if not figures["violations"] else f"{len(figures['violations'])} violated"))
+        show(results(), figures)
     if figures["violations"]:
         raise ExpectedFailure(f"{len(figures['violations'])} invariants do not hold, the first: {figures['violations'][0]}")
 
@@ -78,18 +83,3 @@ def plan_of(scenario: Scenario, seconds: float, rate: float | None, concurrency:
 async def _lasting_violations(home: Home) -> list[str]:
     """What doesn't hold even once the calls have ended whose clients had stopped waiting."""
     return await lasting(partial(violations, servers_of(home)), LOOKS, BETWEEN_LOOKS)
-
-
-def show_answers(figures: dict[str, Any]) -> None:
-    """Says how the calls fared."""
-    loop = ", ".join(f"{name} {value}" for name, value in figures["loop"].items())
-    print(f"{figures['scenario']}, {loop}: {figures['successes']:,} in {figures['seconds']} s, {figures['rate_per_second']} a second")
-    print(_milliseconds("latency", figures["latency_ms"]))
-    if visible := figures.get("visible_ms"):
-        print(_milliseconds("order to visible rank", {name: visible[name] for name in ("p50", "p95", "p99", "max") if name in visible}))
-    reasons = ", ".join(f"{reason} {count}" for reason, count in figures["failures_by_reason"].items())
-    print(f"failures: {figures['failures']}" + (f" ({reasons})" if reasons else ""))
-
-
-def _milliseconds(title: str, values: dict[str, float]) -> str:
-    return f"{title}: " + (", ".join(f"{name} {value} ms" for name, value in values.items()) or "none")

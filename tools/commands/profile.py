@@ -10,7 +10,8 @@ import uvloop
 
 from tools import profiling
 from tools.commands import HomeOption, home_of
-from tools.commands.load import ConcurrencyOption, JsonOption, RateOption, ScenarioArgument, SecondsOption, plan_of, show_answers
+from tools.commands.load import ConcurrencyOption, JsonOption, RateOption, ScenarioArgument, SecondsOption, plan_of
+from tools.loading.display import show_answers
 from tools.profiling.ledger import LIMITS, layer_table, process_table
 from tools.shop.screen import results
 
@@ -37,8 +38,8 @@ def profile(
 
 
 def _show(figures: dict[str, Any]) -> None:
-    show_answers(figures)
     console = results()
+    show_answers(console, figures)
     console.print("\nCPU by process, an operation", highlight=False)
     console.print(process_table(figures["process_us"]))
     console.print("CPU of the workers by layer, µs an operation", highlight=False)

@@ -2,45 +2,91 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from time import monotonic as clock
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_THOUSANDTHS = {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p99.9": 999, "max": 1000}
 
 
-@dataclass
 class Measures:
-    """What a load run saw."""
+    """What a load run saw.
 
-    seconds: list[float] = field(default_factory=list)
-    """Latencies of what succeeded."""
-    failures: Counter[str] = field(default_factory=Counter)
-    """By reason."""
-    lasted: float = 0
-    """From the first start to the last answer, in seconds."""
+    Every latency is kept, as eight bytes: percentiles are exact then, and ten minutes of 3,000 calls a second take 14 MB.
+    """
+
+    def __init__(self) -> None:
+        self.failures: Counter[str] = Counter()
+        """By reason."""
+        self.lasted = 0.0
+        """From the first start to the last answer, in seconds."""
+        self._kinds: defaultdict[str, array[float]] = defaultdict(_latencies)
+        self._steps: defaultdict[str, array[float]] = defaultdict(_latencies)
+
+    def add(self, seconds: float, kind: str = "") -> None:
+        """Notes the latency of a call that succeeded.
+
+        Args:
+            kind: of call; empty where there is only one.
+        """
+        self._kinds[kind].append(seconds)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Times one step of a call that has several, if it succeeds."""
+        began = clock()
+        yield
+        self._steps[name].append(clock() - began)
+
+    @property
+    def seconds(self) -> array[float]:
+        """Latencies of all that succeeded."""
+        return array("d", chain.from_iterable(self._kinds.values()))
+
+    @property
+    def successes(self) -> int:
+        return sum(map(len, self._kinds.values()))
 
     def as_json(self) -> dict[str, object]:
         """The figures, by the names that `./bazaar load --json` gives them."""
+        kinds = {kind: self._kinds[kind] for kind in sorted(self._kinds) if kind}
         return {
-            "successes": len(self.seconds),
-            "rate_per_second": round(len(self.seconds) / self.lasted, 1) if self.lasted else 0.0,
+            "successes": self.successes,
+            "rate_per_second": round(self.successes / self.lasted, 1) if self.lasted else 0.0,
             "latency_ms": percentiles(self.seconds),
+            **({"kinds_ms": _each(kinds)} if kinds else {}),
+            **({"steps_ms": _each(self._steps)} if self._steps else {}),
             "failures": self.failures.total(),
             "failures_by_reason": dict(self.failures),
         }
 
 
-def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """p50, p95, p99 and max in milliseconds; the nearest rank, so that each is a latency that occurred. Empty without any."""
+def percentiles(seconds: Iterable[float]) -> dict[str, float]:
+    """p50 to p99.9 and max in milliseconds; the nearest rank, so that each is a latency that occurred. Empty without any."""
     ordered = sorted(seconds)
     if not ordered:
         return {}
-    points = {f"p{percent}": ordered[math.ceil(len(ordered) * percent / 100) - 1] for percent in (50, 95, 99)}
-    return {name: round(value * 1000, 2) for name, value in {**points, "max": ordered[-1]}.items()}
+    # Whole numbers: in floats, 99.9 % of 41,000 comes to more than 40,959, and the rank would be one too high.
+    return {name: round(ordered[-(-len(ordered) * part // 1000) - 1] * 1000, 2) for name, part in _THOUSANDTHS.items()}
+
+
+def per_operation(cpu_seconds: Mapping[str, float], operations: int) -> dict[str, float]:
+    """CPU milliseconds that an operation cost, by process. Empty without any."""
+    return {name: round(used * 1000 / operations, 3) for name, used in cpu_seconds.items()} if operations else {}
+
+
+def _each(latencies: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    return {name: {**percentiles(latencies[name]), "samples": len(latencies[name])} for name in latencies}
+
+
+def _latencies() -> array[float]:
+    return array("d")
 
 
 class CpuMeter:

@@ -11,7 +11,8 @@ from tools.loading.measures import Measures
 from tools.shop import Refused
 
 Shot = TypeVar("Shot")
-Fire = Callable[[Shot], Awaitable[None]]
+Fire = Callable[[Shot, Measures], Awaitable[str]]
+"""Makes a call: gets what was prepared for it and where its steps are noted, returns its kind (empty where there is only one)."""
 Told = Callable[[int], None]
 
 LEAD = 0.1
@@ -64,8 +65,8 @@ async def closed_loop(fire: Fire[Shot], make: Callable[[], Awaitable[Shot]], sec
 
 async def _one(fire: Fire[Shot], shot: Shot, due: float, measures: Measures) -> None:
     try:
-        await fire(shot)
+        kind = await fire(shot, measures)
     except Refused as refused:
         measures.failures[refused.reason] += 1
     else:
-        measures.seconds.append(clock() - due)
+        measures.add(clock() - due, kind)

@@ -11,7 +11,7 @@ from typing import Any
 
 from tools import ExpectedFailure
 from tools.home import Home
-from tools.loading.measures import CpuMeter, Measures, percentiles
+from tools.loading.measures import CpuMeter, Measures, per_operation, percentiles
 from tools.loading.pacing import closed_loop, open_loop
 from tools.loading.scenarios import SCENARIOS, CheckoutScenario, Scenario
 from tools.loading.seeds import Seeds, in_parallel
@@ -62,7 +62,7 @@ async def run(plan: Plan, home: Home, beside: Beside = NOTHING) -> dict[str, Any
     """
     shop = Shop(edge_of(home), connections=CONNECTIONS)
     seeds = Seeds(shop, home, SEED)
-    scenario: Scenario = SCENARIOS[plan.scenario](seeds)
+    scenario = SCENARIOS[plan.scenario](seeds)
     await scenario.seed(plan.clients)
     watcher = Watcher(seeds) if isinstance(scenario, CheckoutScenario) else None
     if watcher:
@@ -74,20 +74,23 @@ async def run(plan: Plan, home: Home, beside: Beside = NOTHING) -> dict[str, Any
         async with _watching(watcher):
             measures = await _load(scenario, plan, shots)
         cpu = meter.used()
-    shop.close()
+    seeds.close()
     return {
         "scenario": plan.scenario,
         "loop": {"rate": plan.rate} if plan.rate else {"concurrency": plan.concurrency},
         "seconds": round(measures.lasted, 2),
+        **({"questions": scenario.questions} if scenario.questions else {}),
         **measures.as_json(),
         **({"visible_ms": {**percentiles(watcher.seconds), "samples": len(watcher.seconds), "missed": watcher.missed}} if watcher else {}),
         "cpu_seconds": cpu,
+        "cpu_ms_per_operation": per_operation(cpu, measures.successes),
     }
 
 
 async def _warm_up(scenario: Scenario) -> None:
     shots = await in_parallel([scenario.make] * WARM_UP, lambda done: None)
-    await in_parallel([lambda shot=shot: scenario.fire(shot) for shot in shots], lambda done: None)
+    uncounted = Measures()
+    await in_parallel([lambda shot=shot: scenario.fire(shot, uncounted) for shot in shots], lambda done: None)
 
 
 async def _shots(scenario: Scenario, plan: Plan) -> list[Any]:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bazaar.catalog.v1 import catalog_pb2
 from services.catalog.model import categories_on, slug
@@ -20,8 +20,10 @@ from tools.loading.pacing import Told
 from tools.sample import catalogue
 from tools.sample.files import write_catalogue
 from tools.shop import Shop, administrator
+from tools.shop.client import patiently
 from tools.shop.customers import Customer, Customers
 from tools.shop.ordering import Checkout, Order
+from tools.shop.paying import Bank
 from tools.shop.report import Report
 from tools.shop.screen import bar
 from tools.shop.stocking import Stocking
@@ -45,6 +47,7 @@ class Seeds:
 
     def __init__(self, shop: Shop, home: Home, seed: int) -> None:
         self.shop = shop
+        self.bank = Bank()
         self.chance = random.Random(seed)
         self.categories: list[str] = []
         """Of the made-up catalogue, on all levels."""
@@ -55,9 +58,17 @@ class Seeds:
         self._admin = administrator(shop, home)
         self._known = Customers(shop, home)
         self._weights: list[float] = []
+        self._turn = 0
+
+    def close(self) -> None:
+        """Closes the connections to the shop and to its gateway."""
+        self.shop.close()
+        self.bank.close()
 
     async def stock(self) -> None:
-        """Puts the made-up catalogue on sale, with stock that lasts."""
+        """Puts the made-up catalogue on sale, with stock that lasts; once."""
+        if self.skus:
+            return
         items = catalogue()
         file = self._home.path / "load" / "catalogue.jsonl"
         write_catalogue(file, items)
@@ -88,6 +99,20 @@ class Seeds:
         with bar("Logging in customers", len(names)) as told:
             await in_parallel([lambda customer=customer: log_in(customer) for customer in self.customers], told)
         self._known.save()
+
+    def next_customer(self) -> Customer:
+        """Each in turn."""
+        self._turn += 1
+        return self.customers[self._turn % len(self.customers)]
+
+    async def cart(self, customer: Customer, skus: Sequence[str]) -> str:
+        """A customer's new cart with one unit of each SKU; its id."""
+        token = await customer.account.token()
+        cart_id = (await patiently(lambda: self.shop.post("/v1/carts", {}, token=token)))["cart"]["cartId"]
+        for sku in skus:
+            body, key = {"sku": sku, "quantity": 1}, uuid.uuid4().hex
+            await patiently(lambda body=body, key=key: self.shop.post(f"/v1/carts/{cart_id}/items", body, token=token, key=key))
+        return cart_id
 
     async def order_everywhere(self) -> None:
         """Places orders until every category has a ranking."""
@@ -129,16 +154,18 @@ class Seeds:
 
 async def in_parallel(makers: Sequence[Callable[[], Awaitable[T]]], told: Told, at_once: int = AT_ONCE) -> list[T]:
     """The results in order; so many are under way at once."""
-    results: dict[int, T] = {}
-    queue = enumerate(makers)
+    results: list[Any] = [None] * len(makers)
+    queue, done = enumerate(makers), 0
 
     async def worker() -> None:
+        nonlocal done
         for place, make in queue:
             results[place] = await make()
-            told(len(results))
+            done += 1
+            told(done)
 
     await asyncio.gather(*(worker() for _ in range(at_once)))
-    return [results[place] for place in range(len(makers))]
+    return results
 
 
 def _records(file: Path) -> list[ProductRecord]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import orjson
 
 from tools import ExpectedFailure
-from tools.shop.http import Connections
+from tools.shop.http import Answer, Connections
 
 T = TypeVar("T")
 
@@ -76,12 +76,7 @@ class Shop:
         if body is not None:
             headers += b"content-type: application/json\r\n"
             content = orjson.dumps(body)
-        try:
-            answer = await self._connections.request(verb, path, headers, content, TIMEOUT)
-        except TimeoutError:
-            raise Refused(0, 0, "TIMEOUT", f"{self.url} does not answer in time") from None
-        except OSError as error:
-            raise Refused(0, 0, "UNREACHABLE", f"{self.url} cannot be reached: {error.strerror or error}") from None
+        answer = await exchange(self._connections, self.url, verb, path, headers, content)
         if answer.status != HTTPStatus.OK:
             raise refusal(answer.status, answer.body)
         return orjson.loads(answer.body)
@@ -89,6 +84,20 @@ class Shop:
     def close(self) -> None:
         """Closes the connections."""
         self._connections.close()
+
+
+async def exchange(connections: Connections, url: str, verb: str, path: str, headers: bytes, content: bytes) -> Answer:
+    """Sends a request to the server behind a URL and returns what it answers, whatever the status.
+
+    Raises:
+        Refused: there is no answer.
+    """
+    try:
+        return await connections.request(verb, path, headers, content, TIMEOUT)
+    except TimeoutError:
+        raise Refused(0, 0, "TIMEOUT", f"{url} does not answer in time") from None
+    except OSError as error:
+        raise Refused(0, 0, "UNREACHABLE", f"{url} cannot be reached: {error.strerror or error}") from None
 
 
 def refusal(status: int, body: bytes) -> Refused:

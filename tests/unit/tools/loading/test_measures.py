@@ -3,19 +3,42 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from subprocess import PIPE
 
-from tools.loading.measures import CpuMeter, Measures, ThreadMeter, percentiles
+import pytest
+
+from tools.loading.measures import CpuMeter, Measures, ThreadMeter, per_operation, percentiles
+from tools.shop import Refused
 
 BURN = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
 
 
+def measured(*seconds, kind=""):
+    measures = Measures()
+    for each in seconds:
+        measures.add(each, kind)
+    return measures
+
+
 def test_percentiles_are_latencies_that_occurred():
-    assert percentiles([number / 1000 for number in range(1, 201)]) == {"p50": 100.0, "p95": 190.0, "p99": 198.0, "max": 200.0}
+    assert percentiles([number / 1000 for number in range(1, 2001)]) == {
+        "p50": 1000.0,
+        "p90": 1800.0,
+        "p95": 1900.0,
+        "p99": 1980.0,
+        "p99.9": 1998.0,
+        "max": 2000.0,
+    }
 
 
 def test_one_latency_is_all_percentiles():
-    assert percentiles([0.0125]) == {"p50": 12.5, "p95": 12.5, "p99": 12.5, "max": 12.5}
+    assert set(percentiles([0.0125]).values()) == {12.5}
+
+
+def test_a_rank_is_the_nearest_whatever_floats_make_of_it():
+    # 41,000 * 99.9 / 100 is 40,959.00000000001 in floats.
+    assert percentiles([number / 1000 for number in range(1, 41_001)])["p99.9"] == 40_959.0
 
 
 def test_nothing_has_no_percentiles():
@@ -23,10 +46,62 @@ def test_nothing_has_no_percentiles():
 
 
 def test_only_successes_make_the_rate():
-    measures = Measures([0.1] * 30, lasted=10)
+    measures = measured(*[0.1] * 30)
+    measures.lasted = 10
     measures.failures["OUT_OF_STOCK"] = 5
 
     assert (measures.as_json()["rate_per_second"], measures.as_json()["failures"]) == (3.0, 5)
+
+
+def test_kinds_have_latencies_of_their_own():
+    measures = measured(0.1, 0.2, kind="look")
+    measures.add(0.4, "add")
+
+    figures = measures.as_json()
+    assert list(figures["kinds_ms"]) == ["add", "look"]
+    assert [(each["p50"], each["max"], each["samples"]) for each in figures["kinds_ms"].values()] == [(400, 400, 1), (100, 200, 2)]
+    assert (figures["successes"], figures["latency_ms"]["p50"], figures["latency_ms"]["max"]) == (3, 200, 400)
+
+
+def test_calls_of_one_kind_are_not_told_apart():
+    assert measured(0.1).as_json().keys() & {"kinds_ms", "steps_ms"} == set()
+
+
+def test_steps_come_in_their_order():
+    measures = Measures()
+    for name in ("order", "item", "item"):
+        with measures.step(name):
+            pass
+
+    steps = measures.as_json()["steps_ms"]
+    assert [(name, steps[name]["samples"]) for name in steps] == [("order", 1), ("item", 2)]
+
+
+def test_a_step_that_fails_has_no_latency():
+    measures = Measures()
+    with pytest.raises(Refused), measures.step("order"):
+        raise Refused(400, 9, "OUT_OF_STOCK", "")
+
+    assert "steps_ms" not in measures.as_json()
+
+
+def test_a_latency_takes_eight_bytes():
+    tracemalloc.start()
+    measures = measured(*[0.1] * 100_000)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert measures.successes == 100_000
+    # The array grows by an eighth more than it needs.
+    assert taken < 1_000_000
+
+
+def test_an_operation_costs_its_share():
+    assert per_operation({"postgres": 1.5, "generator": 0.25}, 400) == {"postgres": 3.75, "generator": 0.625}
+
+
+def test_no_operation_costs_nothing():
+    assert per_operation({"postgres": 1.5}, 0) == {}
 
 
 def test_the_meter_counts_what_children_used_that_have_ended():

@@ -1,0 +1,79 @@
+"""Reads that need nobody to be logged in."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tools.loading.measures import Measures
+from tools.loading.scenarios.scenario import Scenario, wrong
+from tools.loading.seeds import Seeds
+
+WINDOWS = ("all", "24h", "7d", "30d")
+"""Not 1h: what was ordered for an earlier run may have left it."""
+
+
+class Question(NamedTuple):
+    """One read. There is one object for all who ask the same, so that a long run's calls need little memory."""
+
+    path: str
+    kind: str = ""
+
+
+class TopScenario(Scenario):
+    """GET /v1/queryTopProducts over all categories and windows."""
+
+    _kind_of_top = ""
+
+    def __init__(self, seeds: Seeds) -> None:
+        self._seeds = seeds
+        self._tops: list[Question] = []
+
+    @property
+    def questions(self) -> int:
+        return len(self._tops)
+
+    async def seed(self, clients: int) -> None:
+        await self._seeds.stock()
+        await self._seeds.order_everywhere()
+        self._tops = [
+            Question(f"/v1/queryTopProducts?category={category}&limit=10&window={window}", self._kind_of_top)
+            for category in self._seeds.categories
+            for window in WINDOWS
+        ]
+
+    async def make(self) -> Question:
+        return self._seeds.chance.choice(self._tops)
+
+    async def fire(self, shot: Question, measures: Measures) -> str:
+        answer = await self._seeds.shop.get(shot.path)
+        if not (answer.get("product") or answer.get("products")):
+            raise wrong("EMPTY", f"{shot.path} is empty")
+        return shot.kind
+
+
+class BrowseScenario(TopScenario):
+    """Customers who look around: half product pages, a third listings, the rest Top 10s."""
+
+    _kind_of_top = "top10"
+
+    def __init__(self, seeds: Seeds) -> None:
+        super().__init__(seeds)
+        self._products: dict[str, Question] = {}
+        self._categories: list[Question] = []
+
+    @property
+    def questions(self) -> int:
+        return len(self._tops) + len(self._products) + len(self._categories)
+
+    async def seed(self, clients: int) -> None:
+        await super().seed(clients)
+        self._products = {sku: Question(f"/v1/products/{sku}", "product") for sku in self._seeds.skus}
+        self._categories = [Question(f"/v1/products?category={category}&pageSize=20", "category") for category in self._seeds.categories]
+
+    async def make(self) -> Question:
+        chance = self._seeds.chance.random()
+        if chance < 0.5:
+            return self._products[self._seeds.popular(1)[0]]
+        if chance < 0.83:
+            return self._seeds.chance.choice(self._categories)
+        return await super().make()
