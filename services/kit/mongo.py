@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 from pymongo import AsyncMongoClient
+from pymongo.asynchronous import pool, topology
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from services.kit.telemetry import tracing
@@ -19,6 +20,22 @@ _NOT_TRACED = frozenset({"hello", "ping", "endSessions", "killCursors"})
 """What keeps house. (A change stream's `getMore` runs outside of traces, where client spans are not recorded.)"""
 
 Document = dict[str, Any]
+
+
+async def _wait(condition: Any, timeout: float | None) -> bool:
+    """Waits to be notified; False when the time is up.
+
+    Stands for pymongo's own, which waits in a second task (asyncio.wait_for before Python 3.12): a caller that is cancelled twice, by its
+    deadline and by its own caller's, leaves that one behind with the pool's lock, and nobody in the process gets a connection any more.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            return await condition.wait()
+    except TimeoutError:
+        return False
+
+
+pool._async_cond_wait = topology._async_cond_wait = _wait  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
 
 def open_mongo(url: str) -> AsyncMongoClient[Document]:

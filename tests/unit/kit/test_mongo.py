@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from opentelemetry.trace import StatusCode
 from pymongo import AsyncMongoClient
+from pymongo.asynchronous import pool
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError, ServerSelectionTimeoutError
+from pymongo.lock import _async_create_condition, _async_create_lock
 
 from services.kit.mongo import open_mongo
 from services.kit.telemetry import tracing
@@ -24,6 +26,35 @@ async def products(mongo_url: str) -> AsyncIterator[AsyncCollection[dict[str, An
     await collection.drop()
     yield collection
     await client.close()
+
+
+async def test_who_waits_for_a_connection_and_is_cancelled_twice_leaves_the_lock_free():
+    assert "_async_cond_wait" in pool.Pool._get_conn.__code__.co_names
+    lock = _async_create_lock()
+    condition = _async_create_condition(lock)
+
+    async def wait() -> None:
+        async with condition:
+            await pool._async_cond_wait(condition, 5)
+
+    waiting = asyncio.create_task(wait())
+    await settled()
+    await lock.acquire()
+    waiting.cancel()
+    await settled()
+    waiting.cancel()
+    lock.release()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await settled()
+
+    assert not lock.locked()
+
+
+async def settled() -> None:
+    """Lets tasks that can run do so until they wait for something."""
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 async def test_a_document_is_read_back(products: AsyncCollection[dict[str, Any]]):
