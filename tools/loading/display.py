@@ -15,16 +15,24 @@ _POINTS = ("p50", "p90", "p95", "p99", "p99.9", "max")
 
 def show(console: Console, figures: dict[str, Any]) -> None:
     """Prints what `run` returned, and the `violations` found afterwards."""
-    show_answers(console, figures)
+    _show_latencies(console, figures)
     console.print(_table(["CPU", "seconds", "ms an operation"], _cpu(figures["cpu_seconds"], figures["cpu_ms_per_operation"])))
     violations = figures["violations"]
-    console.print("invariants: " + (f"{len(violations)} violated" if violations else "hold"), highlight=False)
+    _say(console, [*_sentences(figures), "invariants: " + (f"{len(violations)} violated" if violations else "hold")])
 
 
 def show_answers(console: Console, figures: dict[str, Any]) -> None:
     """Prints how the calls fared."""
+    _show_latencies(console, figures)
+    _say(console, _sentences(figures))
+
+
+def _show_latencies(console: Console, figures: dict[str, Any]) -> None:
     console.print(_table(["latency, ms", *_POINTS, "samples"], _latencies(figures)))
-    for line in _sentences(figures):
+
+
+def _say(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
