@@ -12,13 +12,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import TupleRow
 
 from tests.bus import books_of
-from tests.pulsar import Broker
+
+if TYPE_CHECKING:
+    from tests.pulsar import Broker  # with it comes pytest, which who runs the shop hasn't got
 
 _SETTLE_SECONDS = 30.0
 _PUBLISHERS = ("orders", "payments")

@@ -73,3 +73,10 @@ def test_a_log_is_shown_by_name(run, tmp_path):
     (tmp_path / "logs" / "envoy.log").write_text("a line\n")
 
     assert run("logs", "envoy", "--home", str(tmp_path)).stdout == "a line\n"
+
+
+@pytest.mark.parametrize("package", ["pytest", "hypothesis", "pulsar"])
+def test_the_commands_need_no_package_that_only_tests_or_another_bus_have(package: str):
+    code = f"import sys; sys.modules[{package!r}] = None; import tools.__main__"
+
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
