@@ -29,6 +29,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from services.kit.cancellation import heed_cancellation
 from services.kit.errors import Unavailable
 from services.kit.telemetry import tracing
 
@@ -80,7 +81,7 @@ class Cluster(RedisCluster):
     async def _bounded(self, execute: Callable[[], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(CONNECT_SECONDS + COMMAND_SECONDS), self._turns:
-                return await execute()
+                return await heed_cancellation(execute())
         except _AWAY as error:
             raise RedisUnavailable("Redis does not answer") from error
         except RedisClusterException as error:

@@ -97,6 +97,20 @@ async def test_a_cancelled_command_leaves_no_answer_behind(redis: RedisCluster):
         assert await redis.get("name:b") == b"b"
 
 
+async def test_a_cancelled_command_is_cancelled_however_far_it_has_come(redis: RedisCluster):
+    await redis.set("name:a", "a")
+    forgot: list[int] = []
+    for turns in range(60):
+        reading = asyncio.create_task(redis.get("name:a"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if reading.cancel():
+            await asyncio.wait([reading])
+            forgot += [] if reading.cancelled() else [turns]
+
+    assert forgot == []
+
+
 async def test_nobody_listening_fails_at_once():
     client = open_redis(f"redis://127.0.0.1:{free_port()}")
     started = time.monotonic()
