@@ -81,7 +81,7 @@ class CartStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._looks = Coalescer[tuple[str, str], Ordered | None]("cart lines", self._lines, turn=0)
+        self._looks = Coalescer[tuple[str, str], Ordered | None]("cart lines", self._lines)
 
     async def find(self, user_id: str, cart_id: str) -> Cart:
         """A cart; an empty one without an id when no cart is active.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import grpc
@@ -11,6 +10,7 @@ from bazaar.checkout.v1 import checkout_service_pb2 as pb
 from bazaar.checkout.v1 import checkout_service_pb2_grpc
 from bazaar.orders.v1 import orders_pb2, orders_service_pb2
 from bazaar.payments.v1 import payments_pb2, payments_service_pb2
+from services.checkout.cohorts import Cohort, Gate
 from services.checkout.model import GatewayAway, NothingToPay
 from services.checkout.saga import Neighbours, PlaceOrderSaga
 from services.kit.errors import DeadlineExceeded, Overloaded
@@ -23,8 +23,6 @@ _PATIENCE = timedelta(seconds=15)
 _BUDGET = timedelta(seconds=30)
 _LINK_AGAIN = timedelta(seconds=5)
 _STATE = orders_pb2.Order.State
-_AT_ONCE = 48
-"""Orders that one process places at the same time. More would all become slower, until none is submitted within its budget."""
 
 
 class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
@@ -32,16 +30,16 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
 
     def __init__(self, neighbours: Neighbours) -> None:
         self._neighbours = neighbours
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._gate = Gate()
 
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, context: grpc.aio.ServicerContext) -> pb.PlaceOrderResponse:
         call = current()
         remaining = call.remaining()
         patience = (_PATIENCE.total_seconds() if remaining is None else remaining) / 2
-        await self._turn(patience)
         saga = PlaceOrderSaga(self._neighbours, request, call.principal.id, request_key(request))
+        cohort = await self._let_in(patience)
         # A customer who hangs up in the middle of it has ordered all the same.
-        return await outlive_caller(self._placed(saga, patience), _BUDGET + timedelta(seconds=patience))
+        return await outlive_caller(self._placed(saga, patience, cohort), _BUDGET + timedelta(seconds=patience))
 
     async def GetPaymentLink(self, request: pb.GetPaymentLinkRequest, context: grpc.aio.ServicerContext) -> pb.GetPaymentLinkResponse:
         found = await self._neighbours.orders.GetOrder(orders_service_pb2.GetOrderRequest(order_id=request.order_id))
@@ -64,19 +62,19 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
                 raise
             return None
 
-    async def _turn(self, patience: float) -> None:
+    async def _let_in(self, patience: float) -> Cohort:
         """Waits in line.
 
         Raises:
             Overloaded: it would take longer than `patience` seconds.
         """
         try:
-            await within(patience, self._turns.acquire())
+            return await within(patience, self._gate.enter())
         except DeadlineExceeded:
             raise Overloaded("Too many orders are being placed.", retry_after=timedelta(seconds=1), queue="checkout") from None
 
-    async def _placed(self, saga: PlaceOrderSaga, patience: float) -> pb.PlaceOrderResponse:
+    async def _placed(self, saga: PlaceOrderSaga, patience: float, cohort: Cohort) -> pb.PlaceOrderResponse:
         try:
             return await saga.run(patience)
         finally:
-            self._turns.release()
+            cohort.leave()

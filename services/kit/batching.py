@@ -1,7 +1,7 @@
 """Coalescing: while one batch commits, the next collects all that arrives and goes as one.
 
-One transaction then carries many callers. While the process has little to do nobody waits for a timer: an item that finds no batch in
-flight leaves at once. While it has much to do batches begin a turn apart, because a batch of five costs little more than one of one.
+One transaction then carries many callers, and nobody waits for a timer: an item that finds no batch in flight leaves with all that come in
+the same round of the event loop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextvars
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar, cast
@@ -24,11 +24,6 @@ from services.kit.telemetry import tracing
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-_TURN_SECONDS = 0.04
-_ENOUGH = 16
-"""Items that are always enough to begin."""
-_COMPANY = 4
-"""Items under way in this process, through whichever coalescer that takes turns, from which on others are likely to come within one."""
 _PAUSE_SECONDS = 0.05
 
 
@@ -44,14 +39,6 @@ class _Entry(Generic[Item, Outcome]):
             self.outcome.set_exception(error)
 
 
-@dataclass(slots=True)
-class _Traffic:
-    under_way: int = 0
-
-
-_traffic = _Traffic()
-
-
 class Coalescer(Generic[Item, Outcome]):
     """Runs the work on batches, one at a time.
 
@@ -62,8 +49,6 @@ class Coalescer(Generic[Item, Outcome]):
             look up by key what is done already.
         max_batch: items in one batch.
         max_queue: items that wait for the next batches.
-        turn: seconds, under load, from the start of one batch to the start of the next, unless enough items wait before. With 0 a batch
-            waits for none; what comes in one round of the event loop goes together all the same.
         key: names an item's request. Two items of one key never share a batch: the later one waits for the next, and finds the
             first one's work done.
     """
@@ -75,19 +60,15 @@ class Coalescer(Generic[Item, Outcome]):
         *,
         max_batch: int = 512,
         max_queue: int = 10_000,
-        turn: float = _TURN_SECONDS,
         key: Callable[[Item], Hashable] | None = None,
     ) -> None:
         self._name = name
         self._work = work
         self._max_batch = max_batch
         self._max_queue = max_queue
-        self._turn = turn
         self._key = key
         self._waiting: deque[_Entry[Item, Outcome]] = deque()
         self._running: asyncio.Task[None] | None = None
-        self._enough = asyncio.Event()
-        self._begun_at = 0.0
 
     async def submit(self, item: Item, deadline: float | None = None) -> Outcome:
         """Hands an item to the next batch and waits for its outcome.
@@ -107,25 +88,15 @@ class Coalescer(Generic[Item, Outcome]):
             raise Overloaded(f"{self._name}: too many requests wait", retry_after=timedelta(seconds=1), queue=self._name)
         entry = _Entry[Item, Outcome](item, deadline, asyncio.get_running_loop().create_future(), tracing.current())
         self._waiting.append(entry)
-        if len(self._waiting) >= _ENOUGH:
-            self._enough.set()
         if self._running is None:
             # In a context of its own: a batch belongs to no caller's trace, call or deadline.
             self._running = asyncio.create_task(self._run(), name=f"batch {self._name}", context=contextvars.Context())
-        # What takes no turns says nothing of those who do.
-        weight = 1 if self._turn else 0
-        _traffic.under_way += weight
-        try:
-            return await entry.outcome
-        finally:
-            _traffic.under_way -= weight
+        return await entry.outcome
 
     async def _run(self) -> None:
         batch: list[_Entry[Item, Outcome]] = []
         try:
             while True:
-                await self._gather()
-                self._begun_at = time.monotonic()
                 if not (batch := self._next_batch()):
                     return
                 with self._span(batch):
@@ -137,16 +108,6 @@ class Coalescer(Generic[Item, Outcome]):
             # Only a stopping process gets here with callers still waiting.
             _fail([*batch, *self._waiting], Unavailable, f"{self._name}: the process is stopping")
             self._waiting.clear()
-
-    async def _gather(self) -> None:
-        """Under load, waits for the end of the last batch's turn, or until enough have come."""
-        left = self._begun_at + self._turn - time.monotonic()
-        if _traffic.under_way < _COMPANY or len(self._waiting) >= _ENOUGH or left <= 0:
-            return
-        self._enough.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(left):
-                await self._enough.wait()
 
     def _next_batch(self) -> list[_Entry[Item, Outcome]]:
         now = time.monotonic()

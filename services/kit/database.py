@@ -31,9 +31,12 @@ T = TypeVar("T")
 _RETRIES = 3
 _WAIT_FOR_CONNECTION_SECONDS = 5.0
 _IDLE_SECONDS = 60.0
-_SESSION_OPTIONS = "-c timezone=UTC -c idle_in_transaction_session_timeout=10s -c plan_cache_mode=force_generic_plan"
-"""A process that freezes inside a transaction must not keep its row locks. And a statement is planned once: for lists of parameters
-PostgreSQL would plan anew each time, at two to three times the cost of running it."""
+_SESSION_OPTIONS = (
+    "-c timezone=UTC -c idle_in_transaction_session_timeout=10s -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
+)
+"""A process that freezes inside a transaction must not keep its row locks. A statement is planned once: for lists of parameters
+PostgreSQL would plan anew each time, at two to three times the cost of running it. And where an index serves, it is used: a statement that
+was planned while its table was small would read all of it, until long after it has grown."""
 
 _AWAY = ("08", "53", "57P", "25P03", "25P04")
 """How the SQLSTATEs begin of a server that is gone, full, shutting down, or has ended a session that idled in a transaction."""

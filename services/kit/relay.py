@@ -18,7 +18,7 @@ from services.kit.pacing import Pace
 
 BATCH = 500
 
-_TURN_SECONDS = 0.05
+_TURN_SECONDS = 0.15
 _SHORTEST_WAIT_SECONDS = 0.025
 _LONGEST_WAIT_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -60,6 +60,7 @@ class Relay:
                 if count < BATCH:
                     await self._pace.turn()
                 count = await self.relay_batch(lease)
+                self._pace.done()
             except LeaseLost:
                 raise
             except Exception:

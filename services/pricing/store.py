@@ -51,7 +51,7 @@ class PriceStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._looks = Coalescer[Sequence[str], list[tuple[Price, datetime]]]("prices", self._find, turn=0)
+        self._looks = Coalescer[Sequence[str], list[tuple[Price, datetime]]]("prices", self._find)
 
     async def set_prices(self, prices: Sequence[Price], now: datetime) -> None:
         """Sets all of the prices or none; where a SKU comes twice in one currency the last one holds. Those that differ are told of."""

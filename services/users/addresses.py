@@ -50,7 +50,7 @@ class AddressStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._looks = Coalescer[tuple[str, str], Address | None]("addresses", self._find, turn=0)
+        self._looks = Coalescer[tuple[str, str], Address | None]("addresses", self._find)
 
     async def get(self, user_id: str, address_id: str) -> Address:
         """An address of a user, read with those that others want just now.

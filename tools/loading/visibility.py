@@ -11,8 +11,8 @@ from tools.loading.seeds import Seeds
 from tools.shop import Refused
 from tools.shop.customers import Customer
 
-EVERY = 1.0
-"""Seconds between samples of one category."""
+EVERY = 3.0
+"""Seconds between samples of one category. Each costs an order and some look-ups, which are no part of what is measured."""
 POLL = 0.1
 PATIENCE = 30.0
 

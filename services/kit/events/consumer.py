@@ -58,6 +58,7 @@ class GroupConsumer:
                         await self._pace.turn()
                     self._has_work.clear()
                     await self._work()
+                    self._pace.done()
                     pause = _FIRST_PAUSE_SECONDS
                 except Exception as error:
                     # A consumer outlives whatever happens: the events are still there.

@@ -23,7 +23,7 @@ LONGEST_DELAY = timedelta(minutes=15)
 """Whatever is to wait longer is a row with its due time, in the service that it belongs to (kit.timers)."""
 
 
-PATIENT = timedelta(milliseconds=100)
+PATIENT = timedelta(milliseconds=250)
 """Patience of those whom no caller waits for."""
 
 

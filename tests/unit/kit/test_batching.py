@@ -76,30 +76,6 @@ async def test_the_next_batch_collects_while_one_commits(coalescer: Coalescer[st
     assert work.batches == [["first"], ["a", "b", "c"]]
 
 
-async def test_without_a_turn_a_batch_waits_for_nobody_however_much_is_under_way(work: Work):
-    coalescer = Coalescer("test", work, turn=0)
-    await work.hold(coalescer)
-    submit(coalescer, "a", "b", "c", "d")
-    await settle()
-    work.gate.set()
-    await settle()
-
-    assert work.batches == [["first"], ["a", "b", "c", "d"]]
-
-
-async def test_what_takes_no_turns_makes_nobody_wait_for_company(coalescer: Coalescer[str, str], work: Work):
-    reading = Work()
-    reads = Coalescer("reads", reading, turn=0)
-    await reading.hold(reads)
-    submit(reads, "a", "b", "c")
-    await coalescer.submit("d")
-    submit(coalescer, "e")
-    await settle()
-    reading.gate.set()
-
-    assert work.batches == [["d"], ["e"]]
-
-
 async def test_a_batch_is_bounded(work: Work):
     coalescer = Coalescer("test", work, max_batch=2)
     await asyncio.gather(*submit(coalescer, "a", "b", "c"))

@@ -274,3 +274,11 @@ async def test_a_statement_outside_a_trace_makes_none(database: Database):
 )
 def test_a_statement_is_summed_up_as_verb_and_main_table(statement: str, expected: str):
     assert summary(statement) == expected
+
+
+async def test_a_statement_planned_while_its_table_is_small_uses_the_index_all_the_same(database: Database):
+    async with database.transaction() as tx:
+        await tx.script("CREATE TEMP TABLE small (id bigint PRIMARY KEY); INSERT INTO small VALUES (1)")
+        plan = await (await tx.execute("EXPLAIN SELECT id FROM small WHERE id = 1")).fetchall()
+
+    assert "Index" in plan[0]["QUERY PLAN"]

@@ -40,3 +40,25 @@ async def test_after_a_rest_a_turn_begins_at_once():
     await asyncio.sleep(0.05)
 
     assert begins_at_once(pace)
+
+
+async def test_after_long_work_the_turn_lasts_four_times_as_long():
+    loop, pace = asyncio.get_running_loop(), Pace(0.001)
+    await pace.turn()
+    began = loop.time()
+    await asyncio.sleep(0.02)
+    pace.done()
+
+    await pace.turn()
+
+    assert loop.time() - began >= 0.079
+
+
+async def test_however_long_the_work_took_a_turn_has_an_end():
+    pace = Pace(0.001)
+    await pace.turn()
+    await asyncio.sleep(0.45)
+
+    pace.done()
+
+    assert begins_at_once(pace)
