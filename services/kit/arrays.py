@@ -6,7 +6,8 @@ statement's work. Here the statement says the type (`%s::uuid[]`, `= ANY (%s)`),
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -28,11 +29,10 @@ class ArrayDumper(Dumper):
 
 def _array(items: list[Any]) -> str:
     kinds = set(map(type, items))
-    if kinds == {int}:
-        return "{" + ",".join(map(repr, items)) + "}"
     if kinds == {str}:
         return _texts(items)
-    return "{" + ",".join([_element(item) for item in items]) + "}"
+    write = _WRITERS.get(kinds.pop(), _element) if len(kinds) == 1 else _element
+    return "{" + ",".join(map(write, items)) + "}"
 
 
 def _texts(items: list[str]) -> str:
@@ -44,27 +44,31 @@ def _texts(items: list[str]) -> str:
 
 
 def _element(item: Any) -> str:
-    if item is None:
-        return "NULL"
-    if isinstance(item, str):
-        return _quoted(item)
-    if isinstance(item, bool):
-        return "t" if item else "f"
-    if isinstance(item, int | float):
-        return repr(item)
-    if isinstance(item, bytes):
-        return f'"\\\\x{item.hex()}"'
-    if isinstance(item, date):
-        return f'"{item.isoformat()}"'
-    if isinstance(item, timedelta):
-        return f'"{item / timedelta(microseconds=1):.0f} microseconds"'
-    if isinstance(item, Json | Jsonb):
-        return _quoted(orjson.dumps(item.obj).decode())
-    if isinstance(item, list):
-        return _array(item)  # pyright: ignore[reportUnknownArgumentType]
+    if write := _WRITERS.get(item.__class__):
+        return write(item)
+    for kind, write in _WRITERS.items():
+        if isinstance(item, kind):
+            return write(item)
     raise DataError(f"a {type(item).__name__} can't be an array's element")
 
 
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+_WRITERS: dict[type[Any], Callable[[Any], str]] = {
+    type(None): lambda _: "NULL",
+    str: _quoted,
+    bool: lambda item: "t" if item else "f",
+    int: int.__repr__,
+    float: repr,
+    bytes: lambda item: f'"\\\\x{item.hex()}"',
+    date: lambda item: f'"{item.isoformat()}"',
+    datetime: lambda item: f'"{item.isoformat()}"',
+    timedelta: lambda item: f'"{item / timedelta(microseconds=1):.0f} microseconds"',
+    Json: lambda item: _quoted(orjson.dumps(item.obj).decode()),
+    Jsonb: lambda item: _quoted(orjson.dumps(item.obj).decode()),
+    list: _array,
+}
+"""By type; a subclass is written as the first of these that it belongs to."""

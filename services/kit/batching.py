@@ -86,12 +86,13 @@ class Coalescer(Generic[Item, Outcome]):
         """
         if len(self._waiting) >= self._max_queue:
             raise Overloaded(f"{self._name}: too many requests wait", retry_after=timedelta(seconds=1), queue=self._name)
-        entry = _Entry[Item, Outcome](item, deadline, asyncio.get_running_loop().create_future(), tracing.current())
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        entry = _Entry(item, deadline, outcome, tracing.current())
         self._waiting.append(entry)
         if self._running is None:
             # In a context of its own: a batch belongs to no caller's trace, call or deadline.
             self._running = asyncio.create_task(self._run(), name=f"batch {self._name}", context=contextvars.Context())
-        return await entry.outcome
+        return await outcome
 
     async def _run(self) -> None:
         batch: list[_Entry[Item, Outcome]] = []

@@ -31,9 +31,7 @@ T = TypeVar("T")
 _RETRIES = 3
 _WAIT_FOR_CONNECTION_SECONDS = 5.0
 _IDLE_SECONDS = 60.0
-_SESSION_OPTIONS = (
-    "-c timezone=UTC -c idle_in_transaction_session_timeout=10s -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
-)
+_SESSION_OPTIONS = "-c timezone=UTC -c idle_in_transaction_session_timeout=10s -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
 """A process that freezes inside a transaction must not keep its row locks. A statement is planned once: for lists of parameters
 PostgreSQL would plan anew each time, at two to three times the cost of running it. And where an index serves, it is used: a statement that
 was planned while its table was small would read all of it, until long after it has grown."""

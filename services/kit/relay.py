@@ -19,6 +19,8 @@ from services.kit.pacing import Pace
 BATCH = 500
 
 _TURN_SECONDS = 0.15
+_GATHER_SECONDS = 0.03
+"""Whoever has committed goes on to commit more: an order's events go together, and the relay does not run in the middle of it."""
 _SHORTEST_WAIT_SECONDS = 0.025
 _LONGEST_WAIT_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -59,6 +61,7 @@ class Relay:
             try:
                 if count < BATCH:
                     await self._pace.turn()
+                    await asyncio.sleep(_GATHER_SECONDS)
                 count = await self.relay_batch(lease)
                 self._pace.done()
             except LeaseLost:
