@@ -13,7 +13,8 @@ _LONGEST_SECONDS = 0.4
 class Pace:
     """Lets a loop go on at once after a rest, and under load once a turn: a batch costs about what one event does.
 
-    A turn lasts four times as long as the work in it, at most 0.4 seconds: the slower everything becomes, the more goes together.
+    For who tells when the work is done, a turn lasts four times as long as the work, up to 0.4 seconds: the slower everything becomes, the
+    more goes together.
 
     Args:
         seconds: from the start of one turn to the start of the next, at least.
