@@ -16,7 +16,7 @@ POLICY = Path(__file__).parent.parent / "mesh" / "policy.yaml"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Writes HOME/envoy/descriptors.pb and HOME/envoy/envoy.yaml."""
+    """Writes HOME/envoy/descriptors.pb and HOME/envoy/envoy.yaml, and makes HOME/envoy/cache."""
     home, port, *workers = arguments
     folder = Path(home) / "envoy"
     files = service_files()
@@ -25,9 +25,11 @@ def main(arguments: Sequence[str]) -> None:
         workers=workers,
         jwks=Path(home) / "secrets" / "jwks.json",
         descriptors=folder / "descriptors.pb",
+        cache=folder / "cache",
         admin=Path(workers[0]).parent / "envoy.sock",
         access_log=Path(home) / "logs" / "access.log",
     )
+    edge.cache.mkdir(exist_ok=True)
     edge.descriptors.write_bytes(descriptor_set(files).SerializeToString())
     document = configuration(edge, methods(files, Policy.load(POLICY)))
     (folder / "envoy.yaml").write_text(yaml.safe_dump(document, sort_keys=False))

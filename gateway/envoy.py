@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.cache import FILLING, cache_filters, cacheable, filling_cluster, filling_listener, internal_listeners
 from gateway.errors import local_replies
 from gateway.headers import TYPES, clean_rest_answers, drop_request_trailers, http_filter, strip_internal_headers
 from gateway.methods import Method
@@ -19,6 +20,8 @@ BODY_BYTES = 2**20
 MAX_CONNECTIONS = 10_000
 ANSWER_BYTES = 16 * 2**20
 
+CONNECTION_MANAGER = TYPES + "filters.network.http_connection_manager.v3.HttpConnectionManager"
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -29,6 +32,8 @@ class Edge:
     """The workers' unix sockets."""
     jwks: Path
     descriptors: Path
+    cache: Path
+    """A folder for answers that are kept."""
     admin: Path
     """The unix socket of Envoy's own administration."""
     access_log: Path
@@ -41,7 +46,11 @@ def configuration(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
         "admin": {"address": {"pipe": {"path": str(edge.admin), "mode": 0o600}}},
         "overload_manager": _connection_cap(),
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _span_batches()}]},
-        "static_resources": {"listeners": [_listener(edge, methods)], "clusters": [_workers(edge.workers)]},
+        "bootstrap_extensions": [internal_listeners()],
+        "static_resources": {
+            "listeners": [_listener(edge, methods), filling_listener(_fills_cache(edge, cacheable(methods)))],
+            "clusters": [_workers(edge.workers), filling_cluster(_http2())],
+        },
     }
 
 
@@ -72,7 +81,7 @@ def _listener(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
 
 def _http(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
     return {
-        "@type": TYPES + "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": CONNECTION_MANAGER,
         "stat_prefix": "edge",
         "server_name": "bazaar",
         "use_remote_address": True,
@@ -103,6 +112,26 @@ def _http(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
     }
 
 
+def _fills_cache(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
+    """Between the cache and the workers. Whatever comes here has passed the edge's own filters."""
+    return {
+        "@type": CONNECTION_MANAGER,
+        "stat_prefix": FILLING,
+        "skip_xff_append": True,
+        "local_reply_config": local_replies(),
+        "tracing": _tracing(),
+        "http_filters": _to_grpc(edge, methods),
+        "route_config": {"name": FILLING, "virtual_hosts": [virtual_host(methods)]},
+    }
+
+
+def _to_grpc(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
+    return [
+        http_filter("grpc_json_transcoder", "GrpcJsonTranscoder", **_transcoder(edge.descriptors, methods)),
+        http_filter("router", "Router", suppress_envoy_headers=True),
+    ]
+
+
 def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
     return [
         # First, because it must have seen the request before another filter answers it.
@@ -110,10 +139,10 @@ def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
         drop_request_trailers(),
         http_filter("health_check", "HealthCheck", pass_through_mode=False, **_health()),
         http_filter("jwt_authn", "JwtAuthentication", **_tokens(edge.jwks)),
+        *cache_filters(edge.cache),
         http_filter("grpc_web", "GrpcWeb"),
         http_filter("buffer", "Buffer", max_request_bytes=BODY_BYTES),
-        http_filter("grpc_json_transcoder", "GrpcJsonTranscoder", **_transcoder(edge.descriptors, methods)),
-        http_filter("router", "Router", suppress_envoy_headers=True),
+        *_to_grpc(edge, methods),
     ]
 
 
@@ -210,7 +239,6 @@ def _access_log(path: Path) -> dict[str, Any]:
 
 def _workers(sockets: Sequence[str]) -> dict[str, Any]:
     endpoints = [{"endpoint": {"address": {"pipe": {"path": socket}}}} for socket in sockets]
-    http2 = {"initial_stream_window_size": 2**18, "initial_connection_window_size": 2**22}
     return {
         "name": CLUSTER,
         "type": "STATIC",
@@ -231,10 +259,12 @@ def _workers(sockets: Sequence[str]) -> dict[str, Any]:
         "circuit_breakers": {
             "thresholds": [{"max_connections": 1024, "max_pending_requests": 10000, "max_requests": 10000, "max_retries": 100}]
         },
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": TYPES + "upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {"http2_protocol_options": http2},
-            }
-        },
+        "typed_extension_protocol_options": _http2(),
     }
+
+
+def _http2() -> dict[str, Any]:
+    """A cluster's `typed_extension_protocol_options`."""
+    windows = {"initial_stream_window_size": 2**18, "initial_connection_window_size": 2**22}
+    options = {"@type": TYPES + "upstreams.http.v3.HttpProtocolOptions", "explicit_http_config": {"http2_protocol_options": windows}}
+    return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}

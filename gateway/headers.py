@@ -16,6 +16,9 @@ GRPC_SERVER_HEADERS = (
 """What gRPC's server reads and no client of ours sends."""
 
 
+ENVOY_HEADERS = ("x-envoy-upstream-healthchecked-cluster", "x-envoy-upstream-service-time")
+
+
 def http_filter(name: str, message: str, **settings: Any) -> dict[str, Any]:
     """One of Envoy's own HTTP filters."""
     return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": f"{TYPES}filters.http.{name}.v3.{message}", **settings}}
@@ -47,7 +50,7 @@ def drop_request_trailers() -> dict[str, Any]:
 
 def clean_rest_answers() -> dict[str, Any]:
     """Takes gRPC's own headers and Envoy's off answers to REST clients; for gRPC clients, told by what they sent, they are the answer."""
-    leaks = ("grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding", "x-envoy-upstream-healthchecked-cluster")
+    leaks = ("grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding", *ENVOY_HEADERS)
     skip = {"name": "skip", "typed_config": {"@type": TYPES + "filters.common.matcher.action.v3.SkipFilter"}}
     content_type = {
         "name": "content-type",

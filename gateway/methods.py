@@ -53,6 +53,8 @@ class Method:
     """The server answers with a stream."""
     can_repeat: bool
     """Doing it twice is doing it once."""
+    is_cacheable: bool
+    """The edge may keep its answers for a while."""
     timeout_seconds: float | None
     """The policy's; None: the edge's default."""
 
@@ -100,6 +102,7 @@ def _method(descriptor: MethodDescriptor, policy: Policy) -> Method:
         priority=own.priority,
         is_stream=descriptor.server_streaming,
         can_repeat=options.idempotency_level in SAFE,
+        is_cacheable=own.cacheable_seconds > 0,
         timeout_seconds=grant.timeout.total_seconds() if grant.timeout else None,
     )
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from gateway.cache import cached
 from gateway.headers import TYPES
 from gateway.methods import Binding, Method
 
@@ -68,6 +69,8 @@ def virtual_host(methods: Iterable[Method]) -> dict[str, Any]:
             *(_refusal(method) for method in hidden),
             _nothing(),
         ],
+        # What says nothing else may be about somebody.
+        "response_headers_to_add": [{"header": {"key": "cache-control", "value": "no-store"}, "append_action": "ADD_IF_ABSENT"}],
     }
 
 
@@ -84,7 +87,10 @@ def _grpc_route(method: Method) -> dict[str, Any]:
 def _rest_route(binding: Binding, method: Method) -> dict[str, Any]:
     verb = {"name": ":method", "string_match": {"exact": binding.verb}}
     match = {"path": binding.template} if "{" not in binding.template else {"safe_regex": {"regex": path_regex(binding.template)}}
-    return {"match": {**match, "headers": [verb]}, **_call(method)}
+    route = {"match": {**match, "headers": [verb]}, **_call(method)}
+    if method.is_cacheable and binding.verb == "GET":
+        route["typed_per_filter_config"] |= cached()
+    return route
 
 
 def _call(method: Method) -> dict[str, Any]:

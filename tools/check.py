@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
 from rich.console import Console
 
 from tools import docs
@@ -129,8 +130,15 @@ def _method_facts() -> str:
             complaints.append(f"{name} has no line in mesh/policy.yaml")
         elif (facts.visibility == options.MethodOptions.INTERNAL) == ("edge" in policy[name]["callers"]):
             complaints.append(f"{name}: internal methods, and only they, are closed to the edge")
+        elif facts.cacheable_seconds and not _is_for_everybody(method, policy[name]["roles"]):
+            complaints.append(f"{name}: only reads that need no user may be cached")
     complaints += [f"mesh/policy.yaml names {name}, which is no method" for name in sorted(policy.keys() - names)]
     return "\n".join(complaints)
+
+
+def _is_for_everybody(method: MethodDescriptor, roles: list[str]) -> bool:
+    is_read = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+    return is_read and not method.server_streaming and "anyone" in roles
 
 
 def _methods() -> Iterator[MethodDescriptor]:

@@ -144,7 +144,7 @@ def test_load_says_how_it_fared(demo, shell, scenario, loop, parts):
     assert figures["cpu_seconds"].keys() == {"postgres", "redis-1", "mongo", "sandbox", "worker-1", "worker-2", "envoy", "generator"}
     assert figures["cpu_ms_per_operation"].keys() == figures["cpu_seconds"].keys()
     assert ("visible_ms" in figures) == (scenario == "checkout")
-    assert ("questions" in figures) == (scenario in ("browse", "top10"))
+    assert ("questions" in figures) == ("cached" in figures) == (scenario in ("browse", "top10"))
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ def test_a_profile_divides_what_the_workers_used(demo, shell):
 
 
 def test_a_profile_is_shown_as_tables(demo, shell):
-    done = shell.run("profile", "browse", "--rate", "20", "--seconds", "1", timeout=200)
+    done = shell.run("profile", "journey", "--rate", "10", "--seconds", "1", timeout=200)
     rows = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
 
     assert done.returncode == 0, done.stderr

@@ -69,17 +69,19 @@ async def run(plan: Plan, home: Home, beside: Beside = NOTHING) -> dict[str, Any
         await watcher.prepare()
     await _warm_up(scenario)
     shots = await _shots(scenario, plan)
+    cached = -shop.cached
     async with beside as others:
         meter = CpuMeter({**_pids(home), **others})
         async with _watching(watcher):
             measures = await _load(scenario, plan, shots)
         cpu = meter.used()
+    cached += shop.cached
     seeds.close()
     return {
         "scenario": plan.scenario,
         "loop": {"rate": plan.rate} if plan.rate else {"concurrency": plan.concurrency},
         "seconds": round(measures.lasted, 2),
-        **({"questions": scenario.questions} if scenario.questions else {}),
+        **({"questions": scenario.questions, "cached": cached} if scenario.questions else {}),
         **measures.as_json(),
         **({"visible_ms": {**percentiles(watcher.seconds), "samples": len(watcher.seconds), "missed": watcher.missed}} if watcher else {}),
         "cpu_seconds": cpu,

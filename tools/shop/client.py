@@ -47,6 +47,8 @@ class Shop:
 
     def __init__(self, url: str, *, connections: int = 64) -> None:
         self.url = url
+        self.cached = 0
+        """Answers that came from the edge's cache."""
         self._connections = Connections(url, connections)
 
     async def get(self, path: str, *, token: str = "") -> dict[str, Any]:
@@ -77,6 +79,7 @@ class Shop:
             headers += b"content-type: application/json\r\n"
             content = orjson.dumps(body)
         answer = await exchange(self._connections, self.url, verb, path, headers, content)
+        self.cached += answer.is_cached
         if answer.status != HTTPStatus.OK:
             raise refusal(answer.status, answer.body)
         return orjson.loads(answer.body)

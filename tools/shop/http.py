@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
+_AGE = b"\r\nage:"
 
 
 class Answer(NamedTuple):
@@ -18,6 +19,8 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+    is_cached: bool = False
+    """A cache on the way gave it: it has an age (RFC 9111)."""
 
 
 class Connections:
@@ -139,7 +142,7 @@ class _Connection(asyncio.Protocol):
             return None
         if b"\r\nconnection: close" in head:
             self.close()
-        return Answer(status, self._received[start : start + length])
+        return Answer(status, self._received[start : start + length], is_cached=_AGE in head)
 
     def _fail(self, error: OSError) -> None:
         if self._waiting and not self._waiting.done():

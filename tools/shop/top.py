@@ -16,8 +16,8 @@ from tools.shop.client import Shop
 
 ROWS = 10
 LONGEST_TITLE = 40
-STILL, PATIENCE = 1.5, 20.0
-"""A ranking that hasn't changed for the former many seconds has counted everything; the latter is the longest wait for it."""
+STILL, PATIENCE = 3.5, 20.0
+"""What hasn't changed for the former many seconds, caches included, has counted everything; the latter is the longest wait for it."""
 
 
 async def top(shop: Shop, category: str, **query: str | int) -> dict[str, Any]:

@@ -8,14 +8,19 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
+from bazaar.type.v1 import method_options_pb2
+
 
 @dataclass(frozen=True, slots=True)
 class MethodFacts:
     """Facts of one method; all unset for a method whose proto is not loaded."""
 
     request: Descriptor | None = None
+    response: Descriptor | None = None
     is_repeatable: bool = False
     """Declared NO_SIDE_EFFECTS or IDEMPOTENT: sending it twice does no harm."""
+    cacheable_seconds: int = 0
+    """For how long an answer to nobody in particular is good; 0: it isn't to be kept."""
 
     @property
     def takes_request_id(self) -> bool:
@@ -34,4 +39,5 @@ def facts_of(path: str) -> MethodFacts:
         return MethodFacts()
     options = method.GetOptions()
     is_repeatable = options.idempotency_level in (MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTENT)
-    return MethodFacts(method.input_type, is_repeatable)
+    seconds = options.Extensions[method_options_pb2.method].cacheable_seconds
+    return MethodFacts(method.input_type, method.output_type, is_repeatable, seconds)

@@ -19,7 +19,8 @@ from google.protobuf.message import DecodeError
 from services.kit.auth import EDGE, Policy
 from services.kit.errors import Unavailable
 from services.kit.rpc.admission import Cap, OpenStreams
-from services.kit.rpc.calls import CALLER, TRACEPARENT, enter, within
+from services.kit.rpc.caching import caching_of
+from services.kit.rpc.calls import CALLER, TRACEPARENT, USER, enter, within
 from services.kit.rpc.identity import IsRevoked, fold_idempotency_key, identified
 from services.kit.rpc.methods import facts_of
 from services.kit.rpc.status import CODES, metadata_of, reason_in, to_status
@@ -65,6 +66,7 @@ class Method:
         facts = facts_of(path)
         self._streams = rules.streams if handler.response_streaming else nullcontext()
         self._check = validation_of(facts.request) if facts.request else None
+        self._caching = caching_of(facts.response, facts.cacheable_seconds) if facts.response and facts.cacheable_seconds else None
         self._streams_requests = bool(handler.request_streaming)
         self._folds_key = facts.takes_request_id and not self._streams_requests
         self._behaviour = _behaviour_of(handler)
@@ -82,6 +84,8 @@ class Method:
             try:
                 with self._cap, self._streams:
                     response = await self._admitted(request, context, metadata)
+                if self._caching and caller == EDGE:
+                    await context.send_initial_metadata(self._caching(response, USER in metadata))
                 finish(span, _name_of(context.code()))
                 return response
             except grpc.aio.AbortError:

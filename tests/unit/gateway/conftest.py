@@ -26,9 +26,12 @@ from bazaar.catalog.v1 import catalog_service_pb2, catalog_service_pb2_grpc
 from bazaar.orders.v1 import orders_service_pb2, orders_service_pb2_grpc
 from bazaar.ranking.v1 import ranking_service_pb2, ranking_service_pb2_grpc
 from gateway.__main__ import main as write_configuration
+from services.kit.rpc.caching import caching_of
 from tools import secrets
 from tools.servers import Running, free_port
 from tools.servers.envoy import Envoy
+
+GOOD_FOR_SECONDS = 2
 
 
 @dataclass
@@ -38,6 +41,8 @@ class Backend:
     metadata: dict[str, str] = field(default_factory=dict)
     calls: int = 0
     remaining: float | None = None
+    shown: str = ""
+    """The product at the top of every ranking; the category's own when empty."""
     sampled: dict[str, str] = field(default_factory=dict)
     """What the edge's spans said of `bazaar.sampled`, by trace id."""
 
@@ -54,8 +59,13 @@ class Ranking(ranking_service_pb2_grpc.RankingServiceServicer):
     async def QueryTopProducts(self, request, context):
         self._backend.note(context)
         context.set_trailing_metadata((("x-bazaar-sampled", "0"),))
-        product = {"rank": 1, "product_id": request.category, "orders": 2}
-        return ranking_service_pb2.QueryTopProductsResponse(products=[product])
+        product = {"rank": 1, "product_id": self._backend.shown or request.category, "orders": 2}
+        top = ranking_service_pb2.QueryTopProductsResponse(products=[product])
+        if request.category.startswith("cached"):
+            await context.send_initial_metadata(
+                caching_of(top.DESCRIPTOR, GOOD_FOR_SECONDS)(top, "x-bazaar-user" in self._backend.metadata)
+            )
+        return top
 
     async def WatchTopProducts(self, request, context):
         self._backend.note(context)
@@ -154,6 +164,7 @@ async def client(edge: Envoy) -> AsyncIterator[httpx.AsyncClient]:
 def backend(running_backend: Backend) -> Backend:
     running_backend.calls = 0
     running_backend.metadata = {}
+    running_backend.shown = ""
     return running_backend
 
 

@@ -66,7 +66,9 @@ def test_a_method_that_may_run_twice_is_tried_again_after_a_reset():
 
 
 def test_a_policys_timeout_is_the_calls_deadline_and_the_edge_gives_up_later():
-    method = Method("p.S/M", (), is_open=True, needs_user=False, priority=1, is_stream=False, can_repeat=False, timeout_seconds=2.5)
+    method = Method(
+        "p.S/M", (), is_open=True, needs_user=False, priority=1, is_stream=False, can_repeat=False, is_cacheable=False, timeout_seconds=2.5
+    )
     [route, *_] = [route for route in virtual_host([method])["routes"] if "route" in route]
 
     assert route["request_headers_to_add"][0]["header"] == {"key": "grpc-timeout", "value": "2500m"}

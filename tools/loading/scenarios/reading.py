@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 from tools.loading.measures import Measures
@@ -10,6 +11,8 @@ from tools.loading.seeds import Seeds
 
 WINDOWS = ("all", "24h", "7d", "30d")
 """Not 1h: what was ordered for an earlier run may have left it."""
+METRICS = ("orders", "units", "revenue")
+LENGTHS = (5, 10)
 
 
 class Question(NamedTuple):
@@ -20,7 +23,7 @@ class Question(NamedTuple):
 
 
 class TopScenario(Scenario):
-    """GET /v1/queryTopProducts over all categories and windows."""
+    """GET /v1/queryTopProducts over all categories, windows, metrics, and two lengths."""
 
     _kind_of_top = ""
 
@@ -36,9 +39,8 @@ class TopScenario(Scenario):
         await self._seeds.stock()
         await self._seeds.order_everywhere()
         self._tops = [
-            Question(f"/v1/queryTopProducts?category={category}&limit=10&window={window}", self._kind_of_top)
-            for category in self._seeds.categories
-            for window in WINDOWS
+            Question(f"/v1/queryTopProducts?category={category}&limit={limit}&metric={metric}&window={window}", self._kind_of_top)
+            for category, limit, metric, window in product(self._seeds.categories, LENGTHS, METRICS, WINDOWS)
         ]
 
     async def make(self) -> Question:

@@ -57,9 +57,9 @@ def test_cpu_is_shown_by_process_and_of_the_shop_as_a_whole():
 
 
 def test_sentences_say_the_rest():
-    assert [" ".join(words) for words in shown(questions=160, violations=["a", "b"])[-4:]] == [
+    assert [" ".join(words) for words in shown(questions=160, cached=900, violations=["a", "b"])[-4:]] == [
         "journey, rate 5.0: 1,200 in 20.03 s, 59.9 a second",
-        "different questions: 160",
+        "different questions: 160; from the edge's cache: 75% of the answers",
         "failures: 2 (OUT_OF_STOCK 2)",
         "invariants: 2 violated",
     ]

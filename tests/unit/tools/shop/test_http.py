@@ -58,6 +58,11 @@ async def test_an_answer_may_come_in_pieces():
         assert await ask(client) == Answer(200, b"{}")
 
 
+async def test_an_answer_with_an_age_is_a_caches():
+    async with Server([OK.replace(b"OK\r\n", b"OK\r\nAge: 0\r\n")]) as client:
+        assert (await ask(client)).is_cached
+
+
 async def test_a_connection_is_kept():
     server = Server([OK], [OK])
     async with server as client:
