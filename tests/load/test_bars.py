@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.load.memory import mebibytes
 from tests.shell import Shell
 
 pytestmark = [
@@ -60,7 +61,7 @@ def test_top_10s_keep_up_with_1500_a_second(shell):
 
 
 def test_all_processes_together_fit_in_a_gigabyte_and_a_half(shell):
-    assert sum(map(proportional_kibibytes, family(shell.identities()[0].pid))) / 1024 <= MEBIBYTES
+    assert mebibytes(shell.identities()[0].pid) <= MEBIBYTES
 
 
 def test_a_demonstration_takes_less_than_90_seconds(short_directory):
@@ -70,21 +71,3 @@ def test_a_demonstration_takes_less_than_90_seconds(short_directory):
 
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < DEMO_SECONDS
-
-
-def family(root: int) -> list[int]:
-    """The process and all below it."""
-    parents = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    found = [root]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found
-
-
-def proportional_kibibytes(pid: int) -> int:
-    """What the process holds, with what it shares counted in parts."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
