@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 from gateway.envoy import Edge, configuration
 from gateway.methods import descriptor_set, methods, service_files
+from gateway.settings import EdgeSettings
 from services.kit.auth import Policy
 
 POLICY = Path(__file__).parent.parent / "mesh" / "policy.yaml"
@@ -28,6 +30,7 @@ def main(arguments: Sequence[str]) -> None:
         cache=folder / "cache",
         admin=Path(workers[0]).parent / "envoy.sock",
         access_log=Path(home) / "logs" / "access.log",
+        settings=EdgeSettings.of(os.environ),
     )
     edge.cache.mkdir(exist_ok=True)
     edge.descriptors.write_bytes(descriptor_set(files).SerializeToString())

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateway.browsers import compressors, cors_filter
 from gateway.cache import FILLING, cache_filters, cacheable, filling_cluster, filling_listener, internal_listeners
 from gateway.errors import local_replies
 from gateway.headers import TYPES, clean_rest_answers, drop_request_trailers, http_filter, strip_internal_headers
 from gateway.methods import Method
 from gateway.routes import ANYONE, CLUSTER, USER, virtual_host
+from gateway.settings import EdgeSettings
 from services.kit.telemetry.calls import SAMPLED_METADATA, SAMPLED_TAG
 
 ISSUER, AUDIENCE = "https://bazaar.dev", "bazaar"
@@ -37,6 +38,7 @@ class Edge:
     admin: Path
     """The unix socket of Envoy's own administration."""
     access_log: Path
+    settings: EdgeSettings = field(default_factory=EdgeSettings)
 
 
 def configuration(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
@@ -105,10 +107,10 @@ def _http(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
         "stream_idle_timeout": "60s",
         "early_header_mutation_extensions": [strip_internal_headers()],
         "local_reply_config": local_replies(),
-        "tracing": _tracing(),
-        "access_log": [_access_log(edge.access_log)],
+        "tracing": _tracing(edge.settings.trace_sampling),
+        "access_log": [_access_log(edge.access_log, is_full=edge.settings.logs_all)],
         "http_filters": _filters(edge, methods),
-        "route_config": {"name": "edge", "virtual_hosts": [virtual_host(methods)]},
+        "route_config": {"name": "edge", "virtual_hosts": [virtual_host(methods, edge.settings.cors_origins)]},
     }
 
 
@@ -119,9 +121,9 @@ def _fills_cache(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
         "stat_prefix": FILLING,
         "skip_xff_append": True,
         "local_reply_config": local_replies(),
-        "tracing": _tracing(),
+        "tracing": _tracing(edge.settings.trace_sampling),
         "http_filters": _to_grpc(edge, methods),
-        "route_config": {"name": FILLING, "virtual_hosts": [virtual_host(methods)]},
+        "route_config": {"name": FILLING, "virtual_hosts": [virtual_host(methods, edge.settings.cors_origins)]},
     }
 
 
@@ -138,9 +140,12 @@ def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
         clean_rest_answers(),
         drop_request_trailers(),
         http_filter("health_check", "HealthCheck", pass_through_mode=False, **_health()),
+        cors_filter(),
+        *compressors(),
         http_filter("jwt_authn", "JwtAuthentication", **_tokens(edge.jwks)),
         *cache_filters(edge.cache),
         http_filter("grpc_web", "GrpcWeb"),
+        http_filter("connect_grpc_bridge", "FilterConfig"),
         http_filter("buffer", "Buffer", max_request_bytes=BODY_BYTES),
         *_to_grpc(edge, methods),
     ]
@@ -192,7 +197,7 @@ def _transcoder(descriptors: Path, methods: Sequence[Method]) -> dict[str, Any]:
     }
 
 
-def _tracing() -> dict[str, Any]:
+def _tracing(sampling: str) -> dict[str, Any]:
     exporter = {
         "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
         "service_name": "edge",
@@ -200,7 +205,7 @@ def _tracing() -> dict[str, Any]:
     }
     return {
         "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": exporter},
-        "random_sampling": {"value": sampled_percent(os.environ.get("BAZAAR_TRACE_SAMPLING", ""))},
+        "random_sampling": {"value": sampled_percent(sampling)},
         "client_sampling": {"value": 0},
         "spawn_upstream_span": False,
         # Where no ratio is set, the worker that answers says whether the trace is kept (services/kit/telemetry/calls.py).
@@ -213,8 +218,8 @@ def sampled_percent(text: str) -> float:
     return 100.0 if text in ("", "all") else 100.0 * float(text)
 
 
-def _access_log(path: Path) -> dict[str, Any]:
-    """Failures only, unless BAZAAR_ACCESS_LOG=all. No paths, query strings, addresses or agents: they may be personal."""
+def _access_log(path: Path, *, is_full: bool) -> dict[str, Any]:
+    """Failures only, unless all are wanted. No paths, query strings, addresses or agents: they may be personal."""
     line = {
         "time": "%START_TIME%",
         "method": "%REQ(X-ENVOY-ORIGINAL-METHOD?:METHOD)%",
@@ -225,7 +230,7 @@ def _access_log(path: Path) -> dict[str, Any]:
         "milliseconds": "%DURATION%",
         "trace_id": "%TRACE_ID%",
     }
-    least = 0 if os.environ.get("BAZAAR_ACCESS_LOG") == "all" else 500
+    least = 0 if is_full else 500
     return {
         "name": "file",
         "filter": {"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": least, "runtime_key": "unset"}}}},

@@ -7,9 +7,10 @@ A REST call is routed twice: as it came, when its token is checked, and as gRPC 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from gateway.browsers import cors_policy, preflight_route
 from gateway.cache import cached
 from gateway.headers import TYPES
 from gateway.methods import Binding, Method
@@ -49,11 +50,16 @@ ELSEWHERE = {
 GRPC_HEADERS = {"grpc-timeout": "[0-9]{1,8}[HMSmun]", "grpc-encoding": "identity|deflate|gzip"}
 """What gRPC's server reads, and how it must look: over one that it can't parse it fails, and for grpc-timeout takes other calls along."""
 
-GRPC_CONTENT = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+GRPC_CONTENT = {"name": "content-type", "string_match": {"safe_regex": {"regex": "application/(grpc.*|proto|connect\\+proto)"}}}
+"""gRPC, gRPC-Web, and Connect with messages in binary."""
 
 
-def virtual_host(methods: Iterable[Method]) -> dict[str, Any]:
-    """Every route; what matches none is not found."""
+def virtual_host(methods: Iterable[Method], origins: Sequence[str] = ()) -> dict[str, Any]:
+    """Every route; what matches none is not found.
+
+    Args:
+        origins: whose pages may call from a browser.
+    """
     ordered = sorted(methods, key=lambda method: (method.priority, method.name))
     shown = [method for method in ordered if method.is_open]
     hidden = [method for method in ordered if not method.is_open]
@@ -63,12 +69,14 @@ def virtual_host(methods: Iterable[Method]) -> dict[str, Any]:
         "name": "bazaar",
         "domains": ["*"],
         "routes": [
+            *([preflight_route(CLUSTER)] if origins else []),
             *(_unless(name, pattern) for name, pattern in GRPC_HEADERS.items()),
             *(_grpc_route(method) for method in shown),
             *(_rest_route(binding, method) for binding, method in rest),
             *(_refusal(method) for method in hidden),
             _nothing(),
         ],
+        **({"typed_per_filter_config": cors_policy(origins)} if origins else {}),
         # What says nothing else may be about somebody.
         "response_headers_to_add": [{"header": {"key": "cache-control", "value": "no-store"}, "append_action": "ADD_IF_ABSENT"}],
     }

@@ -144,7 +144,9 @@ async def running_backend(edge_home: Path) -> AsyncIterator[Backend]:
 @pytest_asyncio.fixture(scope="session")
 async def edge(running_backend: Backend, edge_home: Path) -> AsyncIterator[Envoy]:
     port = free_port()
-    write_configuration([str(edge_home), str(port), f"{edge_home}/worker-1.sock"])
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BAZAAR_CORS_ORIGINS", "https://shop.example, https://other.example")
+        write_configuration([str(edge_home), str(port), f"{edge_home}/worker-1.sock"])
     envoy = Envoy(edge_home / "envoy" / "envoy.yaml", port)
     running = Running(envoy, edge_home / "logs" / "envoy.log")
     # The backend answers Envoy's health check on this loop, so the wait must not block it.
