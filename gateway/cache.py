@@ -18,13 +18,12 @@ FILLING = "filling"
 
 CACHE_BYTES, CACHE_ENTRIES = 64 * 2**20, 20_000
 
-NOT_MODIFIED = Path(__file__).with_name("not_modified.lua")
 
-_FILTERS = ("envoy.filters.http.lua", "envoy.filters.http.cache_v2")
+CACHE = "envoy.filters.http.cache_v2"
 
 
-def cache_filters(folder: Path) -> list[dict[str, Any]]:
-    """What answers from the cache; for the routes only that say so (`cached`)."""
+def cache_filter(folder: Path) -> dict[str, Any]:
+    """What answers from the cache; only for routes that turn it on."""
     files = {
         "@type": TYPES + "http.cache_v2.file_system_http_cache.v3.FileSystemHttpCacheV2Config",
         "manager_config": {"thread_pool": {"thread_count": 1}},
@@ -38,14 +37,7 @@ def cache_filters(folder: Path) -> list[dict[str, Any]]:
         # Else anyone could have every question asked anew.
         "ignore_request_cache_control_header": True,
     }
-    code = {"inline_string": NOT_MODIFIED.read_text()}
-    filters = [http_filter("lua", "Lua", default_source_code=code), http_filter("cache_v2", "CacheV2Config", **cache)]
-    return [{**each, "disabled": True} for each in filters]
-
-
-def cached() -> dict[str, Any]:
-    """A route's `typed_per_filter_config` that turns the cache on."""
-    return {name: {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}} for name in _FILTERS}
+    return {**http_filter("cache_v2", "CacheV2Config", **cache), "disabled": True}
 
 
 def cacheable(methods: Iterable[Method]) -> list[Method]:

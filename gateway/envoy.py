@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.browsers import compressors, cors_filter
-from gateway.cache import FILLING, cache_filters, cacheable, filling_cluster, filling_listener, internal_listeners
+from gateway.cache import FILLING, cache_filter, cacheable, filling_cluster, filling_listener, internal_listeners
 from gateway.errors import local_replies
-from gateway.headers import TYPES, clean_rest_answers, drop_request_trailers, http_filter, strip_internal_headers
+from gateway.headers import TYPES, clean_rest_answers, drop_request_trailers, http_filter, right_status, strip_internal_headers
 from gateway.methods import Method
 from gateway.routes import ANYONE, CLUSTER, USER, virtual_host
 from gateway.settings import EdgeSettings
@@ -142,8 +142,10 @@ def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
         http_filter("health_check", "HealthCheck", pass_through_mode=False, **_health()),
         cors_filter(),
         *compressors(),
+        right_status(),
+        # Before the tokens' check, which takes the token away: by it the cache knows whose answer isn't everybody's.
+        cache_filter(edge.cache),
         http_filter("jwt_authn", "JwtAuthentication", **_tokens(edge.jwks)),
-        *cache_filters(edge.cache),
         http_filter("grpc_web", "GrpcWeb"),
         http_filter("connect_grpc_bridge", "FilterConfig"),
         http_filter("buffer", "Buffer", max_request_bytes=BODY_BYTES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 TYPES = "type.googleapis.com/envoy.extensions."
@@ -17,6 +18,8 @@ GRPC_SERVER_HEADERS = (
 
 
 ENVOY_HEADERS = ("x-envoy-upstream-healthchecked-cluster", "x-envoy-upstream-service-time")
+
+STATUSES = "envoy.filters.http.lua"
 
 
 def http_filter(name: str, message: str, **settings: Any) -> dict[str, Any]:
@@ -65,3 +68,14 @@ def clean_rest_answers() -> dict[str, Any]:
             "xds_matcher": {"matcher_tree": {"input": content_type, "prefix_match_map": {"map": {"application/grpc": {"action": skip}}}}},
         },
     }
+
+
+def right_status() -> dict[str, Any]:
+    """201 and 304 (statuses.lua); only for routes that turn it on."""
+    code = Path(__file__).with_name("statuses.lua").read_text()
+    return {**http_filter("lua", "Lua", default_source_code={"inline_string": code}), "disabled": True}
+
+
+def turned_on(*filters: str) -> dict[str, Any]:
+    """A route's `typed_per_filter_config` for filters that are off elsewhere."""
+    return {name: {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}} for name in filters}

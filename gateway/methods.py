@@ -55,6 +55,8 @@ class Method:
     """Doing it twice is doing it once."""
     is_cacheable: bool
     """The edge may keep its answers for a while."""
+    creates: bool
+    """It makes what has a place of its own."""
     timeout_seconds: float | None
     """The policy's; None: the edge's default."""
 
@@ -103,6 +105,7 @@ def _method(descriptor: MethodDescriptor, policy: Policy) -> Method:
         is_stream=descriptor.server_streaming,
         can_repeat=options.idempotency_level in SAFE,
         is_cacheable=own.cacheable_seconds > 0,
+        creates=bool(own.creates),
         timeout_seconds=grant.timeout.total_seconds() if grant.timeout else None,
     )
 

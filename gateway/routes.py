@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway.browsers import cors_policy, preflight_route
-from gateway.cache import cached
-from gateway.headers import TYPES
+from gateway.cache import CACHE
+from gateway.headers import STATUSES, TYPES, turned_on
 from gateway.methods import Binding, Method
 
 CLUSTER = "workers"
@@ -96,8 +96,10 @@ def _rest_route(binding: Binding, method: Method) -> dict[str, Any]:
     verb = {"name": ":method", "string_match": {"exact": binding.verb}}
     match = {"path": binding.template} if "{" not in binding.template else {"safe_regex": {"regex": path_regex(binding.template)}}
     route = {"match": {**match, "headers": [verb]}, **_call(method)}
-    if method.is_cacheable and binding.verb == "GET":
-        route["typed_per_filter_config"] |= cached()
+    if method.is_cacheable:
+        route["typed_per_filter_config"] |= turned_on(STATUSES, CACHE)
+    if method.creates:
+        route["typed_per_filter_config"] |= turned_on(STATUSES)
     return route
 
 

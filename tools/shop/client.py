@@ -67,7 +67,7 @@ class Shop:
             key: Idempotency-Key.
 
         Raises:
-            Refused: any other answer than 200, or none.
+            Refused: any other answer than 200 or 201, or none.
         """
         headers = b""
         if token:
@@ -80,7 +80,7 @@ class Shop:
             content = orjson.dumps(body)
         answer = await exchange(self._connections, self.url, verb, path, headers, content)
         self.cached += answer.is_cached
-        if answer.status != HTTPStatus.OK:
+        if answer.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
             raise refusal(answer.status, answer.body)
         return orjson.loads(answer.body)
 

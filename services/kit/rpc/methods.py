@@ -21,6 +21,8 @@ class MethodFacts:
     """Declared NO_SIDE_EFFECTS or IDEMPOTENT: sending it twice does no harm."""
     cacheable_seconds: int = 0
     """For how long an answer to nobody in particular is good; 0: it isn't to be kept."""
+    creates: str = ""
+    """Where to find what the method makes; empty: it makes nothing."""
 
     @property
     def takes_request_id(self) -> bool:
@@ -39,5 +41,5 @@ def facts_of(path: str) -> MethodFacts:
         return MethodFacts()
     options = method.GetOptions()
     is_repeatable = options.idempotency_level in (MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTENT)
-    seconds = options.Extensions[method_options_pb2.method].cacheable_seconds
-    return MethodFacts(method.input_type, method.output_type, is_repeatable, seconds)
+    own = options.Extensions[method_options_pb2.method]
+    return MethodFacts(method.input_type, method.output_type, is_repeatable, own.cacheable_seconds, own.creates)

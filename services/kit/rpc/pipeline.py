@@ -19,10 +19,10 @@ from google.protobuf.message import DecodeError
 from services.kit.auth import EDGE, Policy
 from services.kit.errors import Unavailable
 from services.kit.rpc.admission import Cap, OpenStreams
-from services.kit.rpc.caching import caching_of
 from services.kit.rpc.calls import CALLER, TRACEPARENT, USER, enter, within
+from services.kit.rpc.headers import Announce, caching, locating
 from services.kit.rpc.identity import IsRevoked, fold_idempotency_key, identified
-from services.kit.rpc.methods import facts_of
+from services.kit.rpc.methods import MethodFacts, facts_of
 from services.kit.rpc.status import CODES, metadata_of, reason_in, to_status
 from services.kit.rpc.validation import ValidationFailed, validation_of
 from services.kit.telemetry.calls import answer_to_edge, finish, server_span
@@ -66,7 +66,7 @@ class Method:
         facts = facts_of(path)
         self._streams = rules.streams if handler.response_streaming else nullcontext()
         self._check = validation_of(facts.request) if facts.request else None
-        self._caching = caching_of(facts.response, facts.cacheable_seconds) if facts.response and facts.cacheable_seconds else None
+        self._announce = _announcing(facts)
         self._streams_requests = bool(handler.request_streaming)
         self._folds_key = facts.takes_request_id and not self._streams_requests
         self._behaviour = _behaviour_of(handler)
@@ -84,8 +84,8 @@ class Method:
             try:
                 with self._cap, self._streams:
                     response = await self._admitted(request, context, metadata)
-                if self._caching and caller == EDGE:
-                    await context.send_initial_metadata(self._caching(response, USER in metadata))
+                if self._announce and caller == EDGE:
+                    await context.send_initial_metadata(self._announce(request, response, USER in metadata))
                 finish(span, _name_of(context.code()))
                 return response
             except grpc.aio.AbortError:
@@ -133,6 +133,12 @@ async def _checked(requests: AsyncIterator[Any], check: Callable[[Any], None] | 
         if check:
             check(request)
         yield request
+
+
+def _announcing(facts: MethodFacts) -> Announce | None:
+    if facts.response and facts.cacheable_seconds:
+        return caching(facts.response, facts.cacheable_seconds)
+    return locating(facts.response, facts.creates) if facts.response and facts.creates else None
 
 
 def _own_timeout(granted: float | None, handler: Handler) -> float | None:

@@ -80,7 +80,7 @@ class Edge:
     def ok(self, verb: str, path: str, body: Any = None, **how: Any) -> Any:
         """The same for a call that is answered."""
         answer = self.call(verb, path, body, **how)
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code in (200, 201), answer.text
         return answer.json()
 
     def raw(self, verb: str, target: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> tuple[int, str]:

@@ -78,7 +78,7 @@ def trace(edge: Edge, shopper: Customer) -> Trace:
 def test_the_edge_begins_it(trace: Trace):
     [root] = [span for span in trace.own if not span.parent_id]
 
-    assert (root.service, root.name, root.kind, root.attributes["http.status_code"]) == ("edge", PLACE, "SERVER", "200")
+    assert (root.service, root.name, root.kind, root.attributes["http.status_code"]) == ("edge", PLACE, "SERVER", "201")
 
 
 def test_nothing_of_it_hangs_loose(trace: Trace):

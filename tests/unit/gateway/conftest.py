@@ -26,7 +26,7 @@ from bazaar.catalog.v1 import catalog_service_pb2, catalog_service_pb2_grpc
 from bazaar.orders.v1 import orders_service_pb2, orders_service_pb2_grpc
 from bazaar.ranking.v1 import ranking_service_pb2, ranking_service_pb2_grpc
 from gateway.__main__ import main as write_configuration
-from services.kit.rpc.caching import caching_of
+from services.kit.rpc.headers import caching
 from tools import secrets
 from tools.servers import Running, free_port
 from tools.servers.envoy import Envoy
@@ -63,7 +63,7 @@ class Ranking(ranking_service_pb2_grpc.RankingServiceServicer):
         top = ranking_service_pb2.QueryTopProductsResponse(products=[product])
         if request.category.startswith("cached"):
             await context.send_initial_metadata(
-                caching_of(top.DESCRIPTOR, GOOD_FOR_SECONDS)(top, "x-bazaar-user" in self._backend.metadata)
+                caching(top.DESCRIPTOR, GOOD_FOR_SECONDS)(request, top, "x-bazaar-user" in self._backend.metadata)
             )
         return top
 
@@ -101,6 +101,7 @@ class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
 
     async def CreateProduct(self, request, context):
         self._backend.note(context)
+        await context.send_initial_metadata((("location", "/v1/products/p1"),))
         return catalog_service_pb2.CreateProductResponse()
 
 

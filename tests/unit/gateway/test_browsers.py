@@ -77,4 +77,9 @@ async def test_connect_is_spoken_on_the_same_port(edge, backend):
     async with httpx.AsyncClient(base_url=edge.url, trust_env=False) as client:
         answer = await client.post("/bazaar.ranking.v1.RankingService/QueryTopProducts", content=message, headers=headers)
 
-    assert (answer.status_code, answer.headers["content-type"], b"tv" in answer.content, backend.calls) == (200, "application/proto", True, 1)
+    assert (answer.status_code, answer.headers["content-type"], b"tv" in answer.content, backend.calls) == (
+        200,
+        "application/proto",
+        True,
+        1,
+    )

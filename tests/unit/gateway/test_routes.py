@@ -2,10 +2,13 @@ import re
 from pathlib import Path
 
 import pytest
+from google.protobuf import message_factory
 
 from gateway.methods import Method, descriptor_set, methods, service_files
 from gateway.routes import GRPC_HEADERS, path_regex, virtual_host
 from services.kit.auth import Policy
+from services.kit.rpc.headers import locating
+from services.kit.rpc.methods import facts_of
 
 FILES = service_files()
 METHODS = methods(FILES, Policy.load(Path(__file__).parents[3] / "mesh" / "policy.yaml"))
@@ -54,6 +57,16 @@ def test_the_transcoder_knows_the_same_forms():
     assert sum(b"/api/" in method.options.SerializeToString() for method in copies) == methods_with_rules - 1  # the key set has no version
 
 
+@pytest.mark.parametrize("method", [method for method in METHODS if method.creates], ids=lambda method: method.name)
+def test_what_a_method_makes_is_found_by_a_get(method):
+    facts = facts_of(method.path)
+    request, response = (message_factory.GetMessageClass(descriptor)() for descriptor in (facts.request, facts.response))
+    [(_, location)] = locating(facts.response, facts.creates)(request, response, True)
+    route = matching("GET", location.replace("//", "/x1/") + ("x1" if location.endswith("/") else ""))
+
+    assert route["name"].split("/")[1].startswith("Get")
+
+
 def test_an_internal_method_is_not_open():
     assert [method.name for method in METHODS if method.name.endswith("/ConfirmOrder") and method.is_open] == []
 
@@ -67,7 +80,16 @@ def test_a_method_that_may_run_twice_is_tried_again_after_a_reset():
 
 def test_a_policys_timeout_is_the_calls_deadline_and_the_edge_gives_up_later():
     method = Method(
-        "p.S/M", (), is_open=True, needs_user=False, priority=1, is_stream=False, can_repeat=False, is_cacheable=False, timeout_seconds=2.5
+        "p.S/M",
+        (),
+        is_open=True,
+        needs_user=False,
+        priority=1,
+        is_stream=False,
+        can_repeat=False,
+        is_cacheable=False,
+        creates=False,
+        timeout_seconds=2.5,
     )
     [route, *_] = [route for route in virtual_host([method])["routes"] if "route" in route]
 

@@ -57,21 +57,25 @@ class MethodOptions(_message.Message):
     VISIBILITY_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     CACHEABLE_SECONDS_FIELD_NUMBER: _builtins.int
+    CREATES_FIELD_NUMBER: _builtins.int
     visibility: Global___MethodOptions.Visibility.ValueType
     priority: _builtins.int
     """1 is never shed (checkout, payment, order status), 3 is shed first."""
     cacheable_seconds: _builtins.int
     """For so many seconds an answer to somebody who didn't log in is good for everybody who didn't; 0: nobody may keep it."""
+    creates: _builtins.str
+    """Where to find what the method makes: `/v1/orders/{order.order_id}`, with fields of the response, else of the request. REST answers 201."""
     def __init__(
         self,
         *,
         visibility: Global___MethodOptions.Visibility.ValueType = ...,
         priority: _builtins.int = ...,
         cacheable_seconds: _builtins.int = ...,
+        creates: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cacheable_seconds", b"cacheable_seconds", "priority", b"priority", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cacheable_seconds", b"cacheable_seconds", "creates", b"creates", "priority", b"priority", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
