@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.browsers import compressors, cors_filter
 from gateway.cache import FILLING, cache_filter, cacheable, filling_cluster, filling_listener, internal_listeners
-from gateway.errors import local_replies
+from gateway.errors import local_replies, problems
 from gateway.headers import TYPES, clean_rest_answers, drop_request_trailers, http_filter, right_status, strip_internal_headers
 from gateway.methods import Method
 from gateway.routes import ANYONE, CLUSTER, USER, virtual_host
@@ -142,6 +142,7 @@ def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
         http_filter("health_check", "HealthCheck", pass_through_mode=False, **_health()),
         cors_filter(),
         *compressors(),
+        problems(),
         right_status(),
         # Before the tokens' check, which takes the token away: by it the cache knows whose answer isn't everybody's.
         cache_filter(edge.cache),

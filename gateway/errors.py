@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from google.rpc.code_pb2 import Code
 
 from bazaar.type.v1.errors_pb2 import ErrorReason
+from gateway.headers import TYPES, http_filter
 
 STATUSES = {
     400: (Code.INVALID_ARGUMENT, ErrorReason.VALIDATION_FAILED),
@@ -26,11 +28,33 @@ STATUSES = {
     504: (Code.DEADLINE_EXCEEDED, ErrorReason.DEADLINE_EXCEEDED),
 }
 
+PROBLEM = "application/problem+json"
+
 
 def local_replies() -> dict[str, Any]:
     """Envoy's `local_reply_config`."""
     mappers = [_mapper(status, code, ErrorReason.Name(reason)) for status, (code, reason) in STATUSES.items()]
     return {"mappers": [_refused_path(), *mappers]}
+
+
+def problems() -> dict[str, Any]:
+    """Problem details (problems.lua) for clients that accept them."""
+    code = Path(__file__).with_name("problems.lua").read_text()
+    accept = {
+        "name": "accept",
+        "typed_config": {"@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": "accept"},
+    }
+    wanted = {"single_predicate": {"input": accept, "value_match": {"contains": PROBLEM}}}
+    skip = {"name": "skip", "typed_config": {"@type": TYPES + "filters.common.matcher.action.v3.SkipFilter"}}
+    matchers = [{"predicate": {"not_matcher": wanted}, "on_match": {"action": skip}}]
+    return {
+        "name": "problems",
+        "typed_config": {
+            "@type": TYPES + "common.matching.v3.ExtensionWithMatcher",
+            "extension_config": http_filter("lua", "Lua", default_source_code={"inline_string": code}),
+            "xds_matcher": {"matcher_list": {"matchers": matchers}},
+        },
+    }
 
 
 def _refused_path() -> dict[str, Any]:
