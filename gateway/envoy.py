@@ -14,6 +14,7 @@ from gateway.headers import TYPES, clean_rest_answers, drop_request_trailers, ht
 from gateway.methods import Method
 from gateway.routes import ANYONE, CLUSTER, USER, virtual_host
 from gateway.settings import EdgeSettings
+from gateway.tls import strict_transport, transport_socket
 from services.kit.telemetry.calls import SAMPLED_METADATA, SAMPLED_TAG
 
 ISSUER, AUDIENCE = "https://bazaar.dev", "bazaar"
@@ -29,6 +30,9 @@ class Edge:
     """Where things are."""
 
     port: int
+    tls_port: int
+    certificate: Path
+    """The file that says where the certificate is (`tls.write_secret`)."""
     workers: Sequence[str]
     """The workers' unix sockets."""
     jwks: Path
@@ -50,7 +54,11 @@ def configuration(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _span_batches()}]},
         "bootstrap_extensions": [internal_listeners()],
         "static_resources": {
-            "listeners": [_listener(edge, methods), filling_listener(_fills_cache(edge, cacheable(methods)))],
+            "listeners": [
+                _listener("edge", edge.port, _http(edge, methods)),
+                _listener("edge-tls", edge.tls_port, _http(edge, methods, is_strict=edge.settings.has_certificate), edge.certificate),
+                filling_listener(_fills_cache(edge, cacheable(methods))),
+            ],
             "clusters": [_workers(edge.workers), filling_cluster(_http2())],
         },
     }
@@ -70,18 +78,23 @@ def _connection_cap() -> dict[str, Any]:
     return {"resource_monitors": [{"name": monitor, "typed_config": config}]}
 
 
-def _listener(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
+def _listener(name: str, port: int, connection_manager: dict[str, Any], certificate: Path | None = None) -> dict[str, Any]:
+    chain: dict[str, Any] = {"filters": [{"name": "http", "typed_config": connection_manager}]}
+    if certificate:
+        chain["transport_socket"] = transport_socket(certificate)
     return {
-        "name": "edge",
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": edge.port}},
+        "name": name,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
         # Two processes must never share the port silently.
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": BODY_BYTES,
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": _http(edge, methods)}]}],
+        # A client that never finishes its handshake is gone after this.
+        "filter_chains": [{**chain, "transport_socket_connect_timeout": "10s"}],
     }
 
 
-def _http(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
+def _http(edge: Edge, methods: Sequence[Method], *, is_strict: bool = False) -> dict[str, Any]:
+    """The connection manager. Strict: it tells browsers to come by TLS alone."""
     return {
         "@type": CONNECTION_MANAGER,
         "stat_prefix": "edge",
@@ -109,7 +122,7 @@ def _http(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
         "local_reply_config": local_replies(),
         "tracing": _tracing(edge.settings.trace_sampling),
         "access_log": [_access_log(edge.access_log, is_full=edge.settings.logs_all)],
-        "http_filters": _filters(edge, methods),
+        "http_filters": [*([strict_transport()] if is_strict else []), *_filters(edge, methods)],
         "route_config": {"name": "edge", "virtual_hosts": [virtual_host(methods, edge.settings.cors_origins)]},
     }
 

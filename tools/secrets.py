@@ -10,7 +10,11 @@ from pathlib import Path
 
 from joserfc.jwk import ECKey, KeySet
 
+from tools import certificates
 from tools.home import write_private
+
+
+EDGE = certificates.Files("edge_ca.pem", "edge_certificate.pem", "edge_certificate_key.pem")
 
 
 def make_missing(directory: Path) -> None:
@@ -18,6 +22,7 @@ def make_missing(directory: Path) -> None:
     for name, make in MAKERS.items():
         if not (directory / name).exists():
             write_private(directory / name, make())
+    certificates.make_missing(directory, EDGE, "Bazaar of one machine", [certificates.SERVES])
     # The public half follows the private one.
     keys = KeySet.import_key_set(json.loads((directory / "jwt.json").read_text()))
     write_private(directory / "jwks.json", json.dumps(keys.as_dict(private=False)))

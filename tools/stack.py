@@ -46,7 +46,7 @@ class Stack:
         key = secrets.read(vault, "mongo_keyfile")
         self.mongo = Mongo(home.folder("mongo"), secrets.read(vault, "mongo_password"), key, ports["mongo"])
         self.pulsar = pulsar_of(home, pulsar_ports(home.ports)) if bus is Bus.PULSAR else None
-        self.edge = Envoy(home.folder("envoy") / "envoy.yaml", edge_port())
+        self.edge = Envoy(home.folder("envoy") / "envoy.yaml", edge_port(), tls_port(home.ports))
         self.sandbox = Sandbox(home.folder("sandbox"), vault, f"{self.edge.url}/v1/payments/webhook/sandbox", ports["sandbox"])
         self.workers = self._new_workers()
 
@@ -103,10 +103,25 @@ def edge_port() -> int:
     Raises:
         ExpectedFailure: that is no port.
     """
-    text = os.environ.get("BAZAAR_EDGE_PORT") or str(EDGE_PORT)
-    if not text.isdigit() or not 0 < int(text) < 65_536:
-        raise ExpectedFailure(f"BAZAAR_EDGE_PORT is no port number: {text}")
-    return int(text)
+    return _port_in("BAZAAR_EDGE_PORT") or EDGE_PORT
+
+
+def tls_port(file: Path) -> int:
+    """The edge's port for TLS, from BAZAAR_EDGE_TLS_PORT; else one that the home keeps.
+
+    Raises:
+        ExpectedFailure: that is no port.
+    """
+    if chosen := _port_in("BAZAAR_EDGE_TLS_PORT"):
+        return _remembered(file, {"edge_tls": chosen})["edge_tls"]
+    return _remembered(file, {"edge_tls": _keep(_known_ports(file).get("edge_tls")) or free_port()})["edge_tls"]
+
+
+def _port_in(variable: str) -> int | None:
+    text = os.environ.get(variable)
+    if text and (not text.isdigit() or not 0 < int(text) < 65_536):
+        raise ExpectedFailure(f"{variable} is no port number: {text}")
+    return int(text) if text else None
 
 
 def _ports(file: Path) -> dict[str, int]:

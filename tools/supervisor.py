@@ -233,7 +233,7 @@ async def together(*steps: Awaitable[None]) -> None:
 def edge_configuration(home: Home, stack: Stack) -> Program:
     """The program that writes Envoy's configuration: a process of its own, because it loads every generated proto."""
     sockets = [str(worker.socket) for worker in stack.workers]
-    return Program([sys.executable, "-m", "gateway", str(home.path), str(stack.edge.port), *sockets])
+    return Program([sys.executable, "-m", "gateway", str(home.path), str(stack.edge.port), str(stack.edge.tls_port), *sockets])
 
 
 def end_leftovers(home: Home) -> None:

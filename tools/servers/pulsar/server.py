@@ -54,7 +54,7 @@ class Pulsar:
 
     def tls_url(self, role: str) -> str:
         """The same over TLS; `ca` names the file of the authority to believe."""
-        return f"pulsar+ssl://:{self._token(role)}@127.0.0.1:{self.ports.tls}/{NAMESPACE}?ca={self._vault / credentials.CA}"
+        return f"pulsar+ssl://:{self._token(role)}@127.0.0.1:{self.ports.tls}/{NAMESPACE}?ca={self._vault / credentials.FILES.authority}"
 
     def admin_url(self) -> str:
         """For who may do everything; `admin` is where the broker takes orders, over HTTP."""
