@@ -13,7 +13,6 @@ from joserfc.jwk import ECKey, KeySet
 from tools import certificates
 from tools.home import write_private
 
-
 EDGE = certificates.Files("edge_ca.pem", "edge_certificate.pem", "edge_certificate_key.pem")
 
 
