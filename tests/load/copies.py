@@ -23,6 +23,7 @@ AT_ONCE = 50_000
 DAYS = 30
 """The copies' ids are spread over the last so many days, as ids made by time would be."""
 PRODUCTS_AT_ONCE = 5_000
+STILL_SECONDS = 10
 
 _ID = "(lpad(to_hex({first}::bigint + n * {step}), 12, '0') || '7{kind}008000' || lpad(to_hex(n), 12, '0'))::uuid"
 _ORDER, _PAYMENT = "an order's id", "a payment's id"
@@ -95,14 +96,22 @@ def _products(originals: Sequence[dict[str, Any]], numbers: range) -> Iterator[d
 
 
 def _wait_for_events(shell: Shell, count: int, told: Told) -> None:
-    """Until the catalogue has published so many events, and nobody has one to work yet."""
+    """Until the catalogue has published so many events and tells no more, and nobody has one to work yet.
+
+    It may tell twice: so many products at once can push each other out of MongoDB's log before they are read, and then all are told of.
+    """
     behind = """SELECT count(*) FROM partitions JOIN leases ON leases.partition_id = partitions.id
         WHERE topic = 'catalog' AND leases.position < partitions.head"""
-    with psycopg.connect(shell.database("events"), autocommit=True) as connection:
-        while (published := _number(connection, "SELECT sum(head) FROM partitions WHERE topic = 'catalog'")) < count:
-            told(published)
-            time.sleep(1)
-        while _number(connection, behind):
+    with (
+        psycopg.connect(shell.database("events"), autocommit=True) as bus,
+        psycopg.connect(shell.database("catalog"), autocommit=True) as own,
+    ):
+        published, still_since = -1, time.monotonic()
+        while published < count or time.monotonic() - still_since < STILL_SECONDS or _number(bus, behind):
+            now = _number(bus, "SELECT sum(head) FROM partitions WHERE topic = 'catalog'")
+            if now != published or _number(own, "SELECT count(found_up_to) FROM places"):
+                published, still_since = now, time.monotonic()
+            told(min(published, count))
             time.sleep(1)
 
 

@@ -54,10 +54,11 @@ def test_a_home_that_cannot_be_is_one_plain_sentence(run, tmp_path):
     assert (done.returncode, done.stderr) == (1, f"bazaar: cannot use {tmp_path}/file as home: File exists ({tmp_path}/file)\n")
 
 
-def test_a_port_that_is_none_is_one_plain_sentence(run, tmp_path):
-    done = run("up", "--detach", "--home", str(tmp_path), BAZAAR_EDGE_PORT="no")
+@pytest.mark.parametrize("variable", ["BAZAAR_EDGE_PORT", "BAZAAR_EDGE_TLS_PORT"])
+def test_a_port_that_is_none_is_one_plain_sentence(run, tmp_path, variable):
+    done = run("up", "--detach", "--home", str(tmp_path), **{variable: "no"})
 
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "bazaar: BAZAAR_EDGE_PORT is no port number: no")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, f"bazaar: {variable} is no port number: no")
 
 
 def test_an_unknown_log_names_those_there_are(run, tmp_path):
