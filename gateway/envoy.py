@@ -136,7 +136,7 @@ def _fills_cache(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
         "local_reply_config": local_replies(),
         "tracing": _tracing(edge.settings.trace_sampling),
         "http_filters": _to_grpc(edge, methods),
-        "route_config": {"name": FILLING, "virtual_hosts": [virtual_host(methods, edge.settings.cors_origins)]},
+        "route_config": {"name": FILLING, "virtual_hosts": [virtual_host(methods)]},
     }
 
 

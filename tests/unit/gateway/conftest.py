@@ -33,7 +33,7 @@ from tools import certificates, secrets
 from tools.servers import Running, free_port
 from tools.servers.envoy import Envoy
 
-GOOD_FOR_SECONDS = 2
+GOOD_FOR_SECONDS = 4
 
 
 @dataclass
