@@ -18,7 +18,6 @@ SENT = (
     "idempotency-key",
     "if-match",
     "if-none-match",
-    "last-event-id",
     "traceparent",
     "x-grpc-web",
     "x-user-agent",
@@ -31,7 +30,7 @@ SHOWN = ("etag", "grpc-message", "grpc-status", "grpc-status-details-bin", "loca
 SMALLEST_BYTES = 1_000
 """Below that, compressing costs more than it saves."""
 
-COMPRESSED = ("application/json", "application/problem+json", "text/css", "text/html", "text/javascript", "image/svg+xml")
+COMPRESSED = ("application/json", "application/problem+json")
 
 
 def cors_policy(origins: Sequence[str]) -> dict[str, Any]:
