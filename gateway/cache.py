@@ -18,7 +18,6 @@ FILLING = "filling"
 
 CACHE_BYTES, CACHE_ENTRIES = 64 * 2**20, 20_000
 
-
 CACHE = "envoy.filters.http.cache_v2"
 
 

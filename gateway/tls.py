@@ -14,7 +14,7 @@ SECRET = "edge"
 
 
 def write_secret(file: Path, certificate: Path, key: Path) -> None:
-    """Writes where the certificate is; Envoy watches both folders, and takes what is moved there for new connections."""
+    """Writes where the certificate is; Envoy watches its folder, and takes both files anew for new connections when one is moved there."""
     tls = {"certificate_chain": {"filename": str(certificate)}, "private_key": {"filename": str(key)}}
     secret = {
         "@type": TYPES + "transport_sockets.tls.v3.Secret",

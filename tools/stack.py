@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tools.servers.pulsar import Pulsar
 
 WORKERS = 2
+CERTIFICATE_FILES = ("BAZAAR_EDGE_CERTIFICATE", "BAZAAR_EDGE_CERTIFICATE_KEY")
 EDGE_PORT = 8080
 WORKER_ROLE = "worker"
 """What the workers are to Pulsar."""
@@ -46,6 +47,7 @@ class Stack:
         key = secrets.read(vault, "mongo_keyfile")
         self.mongo = Mongo(home.folder("mongo"), secrets.read(vault, "mongo_password"), key, ports["mongo"])
         self.pulsar = pulsar_of(home, pulsar_ports(home.ports)) if bus is Bus.PULSAR else None
+        check_certificate()
         self.edge = Envoy(home.folder("envoy") / "envoy.yaml", edge_port(), tls_port(home.ports))
         self.sandbox = Sandbox(home.folder("sandbox"), vault, f"{self.edge.url}/v1/payments/webhook/sandbox", ports["sandbox"])
         self.workers = self._new_workers()
@@ -115,6 +117,18 @@ def tls_port(file: Path) -> int:
     if chosen := _port_in("BAZAAR_EDGE_TLS_PORT"):
         return _remembered(file, {"edge_tls": chosen})["edge_tls"]
     return _remembered(file, {"edge_tls": _keep(_known_ports(file).get("edge_tls")) or free_port()})["edge_tls"]
+
+
+def check_certificate() -> None:
+    """Makes sure of the files that the edge's certificate is to come from, if any are named.
+
+    Raises:
+        ExpectedFailure: one of the two isn't named, or isn't there.
+    """
+    named = {variable: os.environ.get(variable, "") for variable in CERTIFICATE_FILES}
+    for variable, file in named.items():
+        if any(named.values()) and not Path(file).is_file():
+            raise ExpectedFailure(f"{variable} names no file{': ' + file if file else ''}; a certificate and its key go together")
 
 
 def _port_in(variable: str) -> int | None:

@@ -59,7 +59,8 @@ def _sentences(figures: dict[str, Any]) -> Iterable[str]:
     loop = ", ".join(f"{name} {value}" for name, value in figures["loop"].items())
     yield f"{figures['scenario']}, {loop}: {figures['successes']:,} in {figures['seconds']} s, {figures['rate_per_second']} a second"
     if questions := figures.get("questions"):
-        yield f"different questions: {questions:,}; from the edge's cache: {figures['cached'] / figures['successes']:.0%} of the answers"
+        share = figures["cached"] / max(1, figures["successes"])
+        yield f"different questions: {questions:,}; from the edge's cache: {share:.0%} of the answers"
     reasons = ", ".join(f"{reason} {count}" for reason, count in figures["failures_by_reason"].items())
     yield f"failures: {figures['failures']}" + (f" ({reasons})" if reasons else "")
 

@@ -8,7 +8,6 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from joserfc.jwk import ECKey
 
-from bazaar.catalog.v1 import catalog_service_pb2, catalog_service_pb2_grpc
 from bazaar.orders.v1 import orders_service_pb2, orders_service_pb2_grpc
 from bazaar.ranking.v1 import ranking_service_pb2, ranking_service_pb2_grpc
 from tests.shop import eventually
@@ -286,19 +285,3 @@ async def test_grpc_web_is_served_on_the_same_port(client):
     product = ranking_service_pb2.QueryTopProductsResponse.FromString(answer.content[5 : 5 + length]).products[0]
     assert (answer.headers["content-type"], product.product_id) == ("application/grpc-web+proto", "tv")
     assert b"grpc-status:0" in answer.content[5 + length :]
-
-
-async def test_what_was_made_is_answered_201_with_its_place(client, tokens):
-    answer = await client.post("/v1/products", json={}, headers=tokens.make(roles=["admin"]))
-
-    assert (answer.status_code, answer.headers["location"]) == (201, "/v1/products/p1")
-
-
-async def test_grpc_hears_of_no_http_status(edge, tokens):
-    async with grpc.aio.insecure_channel(edge.address) as channel:
-        call = catalog_service_pb2_grpc.CatalogServiceStub(channel).CreateProduct(
-            catalog_service_pb2.CreateProductRequest(), metadata=tuple(tokens.make(roles=["admin"]).items())
-        )
-        await call
-
-        assert await call.code() is grpc.StatusCode.OK

@@ -61,6 +61,19 @@ def test_a_port_that_is_none_is_one_plain_sentence(run, tmp_path, variable):
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, f"bazaar: {variable} is no port number: no")
 
 
+@pytest.mark.parametrize(
+    ("named", "sentence"),
+    [
+        ({"BAZAAR_EDGE_CERTIFICATE": __file__}, "BAZAAR_EDGE_CERTIFICATE_KEY names no file"),
+        ({"BAZAAR_EDGE_CERTIFICATE": "/none", "BAZAAR_EDGE_CERTIFICATE_KEY": __file__}, "BAZAAR_EDGE_CERTIFICATE names no file: /none"),
+    ],
+)
+def test_a_certificate_without_its_files_is_one_plain_sentence(run, tmp_path, named, sentence):
+    done = run("up", "--detach", "--home", str(tmp_path), **named)
+
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, f"bazaar: {sentence}; a certificate and its key go together")
+
+
 def test_an_unknown_log_names_those_there_are(run, tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "envoy.log").write_text("a line\n")

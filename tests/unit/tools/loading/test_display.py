@@ -63,3 +63,9 @@ def test_sentences_say_the_rest():
         "failures: 2 (OUT_OF_STOCK 2)",
         "invariants: 2 violated",
     ]
+
+
+def test_a_run_in_which_all_failed_is_shown_too():
+    assert "different questions: 160; from the edge's cache: 0% of the answers" in [
+        " ".join(words) for words in shown(questions=160, cached=0, successes=0)
+    ]
