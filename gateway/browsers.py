@@ -18,19 +18,23 @@ SENT = (
     "idempotency-key",
     "if-match",
     "if-none-match",
+    "last-event-id",
     "traceparent",
     "x-grpc-web",
     "x-user-agent",
 )
 """Headers that a page may send."""
 
-SHOWN = ("etag", "grpc-message", "grpc-status", "grpc-status-details-bin", "location", "retry-after")
+SHOWN = (
+    *("etag", "grpc-message", "grpc-status", "grpc-status-details-bin", "location", "retry-after"),
+    *("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
+)
 """Headers of answers that a page may read, besides those that it always may."""
 
 SMALLEST_BYTES = 1_000
 """Below that, compressing costs more than it saves."""
 
-COMPRESSED = ("application/json", "application/problem+json")
+COMPRESSED = ("application/json", "application/problem+json", "text/css", "text/html", "text/javascript")
 
 
 def cors_policy(origins: Sequence[str]) -> dict[str, Any]:

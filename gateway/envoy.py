@@ -10,11 +10,15 @@ from typing import Any
 from gateway.browsers import compressors, cors_filter
 from gateway.cache import FILLING, cache_filter, cacheable, filling_cluster, filling_listener, internal_listeners
 from gateway.errors import local_replies, problems
-from gateway.headers import TYPES, clean_rest_answers, drop_request_trailers, http_filter, right_status, strip_internal_headers
-from gateway.methods import Method
-from gateway.routes import ANYONE, CLUSTER, USER, virtual_host
+from gateway.headers import TYPES, clean_rest_answers, drop_request_trailers, event_ids, http_filter, right_status, strip_internal_headers
+from gateway.limits import CLAIMS
+from gateway.methods import WORKERS, Method
+from gateway.pages import MOST_BYTES, Page
+from gateway.routes import ANYONE, USER, virtual_host
 from gateway.settings import EdgeSettings
+from gateway.shedding import counts_shed, remembers_refusals, runtime_layer
 from gateway.tls import strict_transport, transport_socket
+from gateway.upstreams import COLLECTOR, http2, named, workers
 from services.kit.telemetry.calls import SAMPLED_METADATA, SAMPLED_TAG
 
 ISSUER, AUDIENCE = "https://bazaar.dev", "bazaar"
@@ -31,18 +35,26 @@ class Edge:
 
     port: int
     tls_port: int
+    """0: there is none, since another proxy takes TLS off."""
     certificate: Path
     """The file that says where the certificate is (`tls.write_secret`)."""
     workers: Sequence[str]
-    """The workers' unix sockets."""
+    """The workers' unix sockets; none: each service has an address of its own (`settings.addresses`)."""
     jwks: Path
     descriptors: Path
     cache: Path
     """A folder for answers that are kept."""
+    counting: str
+    """The cluster whose members count for all edges what the limits let pass."""
+    shedding: Path
+    """The file that says what is shed (`shedding.write_level`)."""
     admin: Path
     """The unix socket of Envoy's own administration."""
-    access_log: Path
+    access_log: Path | None
+    """None: standard output."""
     settings: EdgeSettings = field(default_factory=EdgeSettings)
+    pages: Sequence[Page] = ()
+    """Files that the edge answers with by itself."""
 
 
 def configuration(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
@@ -51,17 +63,27 @@ def configuration(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
         "node": {"id": "edge", "cluster": "bazaar"},
         "admin": {"address": {"pipe": {"path": str(edge.admin), "mode": 0o600}}},
         "overload_manager": _connection_cap(),
-        "layered_runtime": {"layers": [{"name": "static", "static_layer": _span_batches()}]},
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": _span_batches()}, runtime_layer(edge.shedding)]},
         "bootstrap_extensions": [internal_listeners()],
         "static_resources": {
-            "listeners": [
-                _listener("edge", edge.port, _http(edge, methods)),
-                _listener("edge-tls", edge.tls_port, _http(edge, methods, is_strict=edge.settings.has_certificate), edge.certificate),
-                filling_listener(_fills_cache(edge, cacheable(methods))),
-            ],
-            "clusters": [_workers(edge.workers), filling_cluster(_http2())],
+            "listeners": [*_listeners(edge, methods), filling_listener(_fills_cache(edge, cacheable(methods)))],
+            "clusters": [*_upstreams(edge), filling_cluster(http2())],
         },
     }
+
+
+def _listeners(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
+    host, is_strict = edge.settings.host, edge.settings.has_certificate
+    plain = _listener("edge", host, edge.port, _http(edge, methods))
+    if not edge.tls_port:
+        return [plain]
+    return [plain, _listener("edge-tls", host, edge.tls_port, _http(edge, methods, is_strict=is_strict), edge.certificate)]
+
+
+def _upstreams(edge: Edge) -> list[dict[str, Any]]:
+    services = [] if edge.workers else [named(name, address) for name, address in sorted(edge.settings.addresses.items())]
+    collector = [named(COLLECTOR, edge.settings.collector)] if edge.settings.collector else []
+    return [*([workers(edge.workers)] if edge.workers else []), *services, *collector]
 
 
 def _span_batches() -> dict[str, Any]:
@@ -78,13 +100,13 @@ def _connection_cap() -> dict[str, Any]:
     return {"resource_monitors": [{"name": monitor, "typed_config": config}]}
 
 
-def _listener(name: str, port: int, connection_manager: dict[str, Any], certificate: Path | None = None) -> dict[str, Any]:
+def _listener(name: str, host: str, port: int, connection_manager: dict[str, Any], certificate: Path | None = None) -> dict[str, Any]:
     chain: dict[str, Any] = {"filters": [{"name": "http", "typed_config": connection_manager}]}
     if certificate:
         chain["transport_socket"] = transport_socket(certificate)
     return {
         "name": name,
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "address": {"socket_address": {"address": host, "port_value": port}},
         # Two processes must never share the port silently.
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": BODY_BYTES,
@@ -120,10 +142,14 @@ def _http(edge: Edge, methods: Sequence[Method], *, is_strict: bool = False) -> 
         "stream_idle_timeout": "60s",
         "early_header_mutation_extensions": [strip_internal_headers()],
         "local_reply_config": local_replies(),
-        "tracing": _tracing(edge.settings.trace_sampling),
-        "access_log": [_access_log(edge.access_log, is_full=edge.settings.logs_all)],
+        **_tracing(edge),
+        "access_log": [_access_log(edge.access_log, is_full=edge.settings.logs_all), counts_shed()],
         "http_filters": [*([strict_transport()] if is_strict else []), *_filters(edge, methods)],
-        "route_config": {"name": "edge", "virtual_hosts": [virtual_host(methods, edge.settings.cors_origins)]},
+        "route_config": {
+            "name": "edge",
+            "virtual_hosts": [virtual_host(methods, edge.settings.limiting, edge.settings.cors_origins, edge.pages)],
+            "max_direct_response_body_size_bytes": MOST_BYTES,
+        },
     }
 
 
@@ -134,9 +160,10 @@ def _fills_cache(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
         "stat_prefix": FILLING,
         "skip_xff_append": True,
         "local_reply_config": local_replies(),
-        "tracing": _tracing(edge.settings.trace_sampling),
-        "http_filters": _to_grpc(edge, methods),
-        "route_config": {"name": FILLING, "virtual_hosts": [virtual_host(methods)]},
+        **_tracing(edge),
+        # A limit is for what the cache doesn't answer.
+        "http_filters": [*edge.settings.limiting.filters(edge.counting), *_to_grpc(edge, methods)],
+        "route_config": {"name": FILLING, "virtual_hosts": [virtual_host(methods, edge.settings.limiting)]},
     }
 
 
@@ -152,14 +179,17 @@ def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
         # First, because it must have seen the request before another filter answers it.
         clean_rest_answers(),
         drop_request_trailers(),
-        http_filter("health_check", "HealthCheck", pass_through_mode=False, **_health()),
+        http_filter("health_check", "HealthCheck", pass_through_mode=False, **_health(edge)),
         cors_filter(),
         *compressors(),
         problems(),
         right_status(),
+        event_ids(),
         # Before the tokens' check, which takes the token away: by it the cache knows whose answer isn't everybody's.
         cache_filter(edge.cache),
         http_filter("jwt_authn", "JwtAuthentication", **_tokens(edge.jwks)),
+        *edge.settings.limiting.filters(edge.counting),
+        remembers_refusals(),
         http_filter("grpc_web", "GrpcWeb"),
         http_filter("connect_grpc_bridge", "FilterConfig"),
         http_filter("buffer", "Buffer", max_request_bytes=BODY_BYTES),
@@ -167,12 +197,10 @@ def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
     ]
 
 
-def _health() -> dict[str, Any]:
-    """GET /healthz: 200 while one worker in a hundred is healthy."""
-    return {
-        "headers": [{"name": ":path", "string_match": {"exact": "/healthz"}}],
-        "cluster_min_healthy_percentages": {CLUSTER: {"value": 1}},
-    }
+def _health(edge: Edge) -> dict[str, Any]:
+    """GET /healthz: 200 while one worker in a hundred is healthy. Services of their own say themselves how they are."""
+    path = {"headers": [{"name": ":path", "string_match": {"exact": "/healthz"}}]}
+    return {**path, "cluster_min_healthy_percentages": {WORKERS: {"value": 1}}} if edge.workers else path
 
 
 def _tokens(jwks: Path) -> dict[str, Any]:
@@ -184,6 +212,7 @@ def _tokens(jwks: Path) -> dict[str, Any]:
         # Named, because the default would take tokens from the query string too, and those end up in logs.
         "from_headers": [{"name": "Authorization", "value_prefix": "Bearer "}],
         "forward_payload_header": "x-bazaar-user",
+        "payload_in_metadata": CLAIMS,
         "require_expiration": True,
         "clock_skew_seconds": 1,
         # 5,000 verified tokens are remembered: a signature costs more than all the rest of this filter.
@@ -213,20 +242,25 @@ def _transcoder(descriptors: Path, methods: Sequence[Method]) -> dict[str, Any]:
     }
 
 
-def _tracing(sampling: str) -> dict[str, Any]:
+def _tracing(edge: Edge) -> dict[str, Any]:
+    """The workers keep the edge's spans themselves; elsewhere a collector does, if there is one."""
+    cluster = COLLECTOR if edge.settings.collector else WORKERS if edge.workers else ""
+    if not cluster:
+        return {}
     exporter = {
         "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
         "service_name": "edge",
-        "grpc_service": {"envoy_grpc": {"cluster_name": CLUSTER}, "timeout": "1s"},
+        "grpc_service": {"envoy_grpc": {"cluster_name": cluster}, "timeout": "1s"},
     }
-    return {
+    tracing = {
         "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": exporter},
-        "random_sampling": {"value": sampled_percent(sampling)},
+        "random_sampling": {"value": sampled_percent(edge.settings.trace_sampling)},
         "client_sampling": {"value": 0},
         "spawn_upstream_span": False,
         # Where no ratio is set, the worker that answers says whether the trace is kept (services/kit/telemetry/calls.py).
         "custom_tags": [{"tag": SAMPLED_TAG, "value": f"%TRAILER({SAMPLED_METADATA})%%RESP({SAMPLED_METADATA})%"}],
     }
+    return {"tracing": tracing}
 
 
 def sampled_percent(text: str) -> float:
@@ -234,7 +268,7 @@ def sampled_percent(text: str) -> float:
     return 100.0 if text in ("", "all") else 100.0 * float(text)
 
 
-def _access_log(path: Path, *, is_full: bool) -> dict[str, Any]:
+def _access_log(path: Path | None, *, is_full: bool) -> dict[str, Any]:
     """Failures only, unless all are wanted. No paths, query strings, addresses or agents: they may be personal."""
     line = {
         "time": "%START_TIME%",
@@ -247,45 +281,11 @@ def _access_log(path: Path, *, is_full: bool) -> dict[str, Any]:
         "trace_id": "%TRACE_ID%",
     }
     least = 0 if is_full else 500
+    text = {"log_format": {"json_format": line}}
+    file = {"@type": TYPES + "access_loggers.file.v3.FileAccessLog", "path": str(path), **text}
+    output = {"@type": TYPES + "access_loggers.stream.v3.StdoutAccessLog", **text}
     return {
-        "name": "file",
+        "name": "file" if path else "output",
         "filter": {"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": least, "runtime_key": "unset"}}}},
-        "typed_config": {
-            "@type": TYPES + "access_loggers.file.v3.FileAccessLog",
-            "path": str(path),
-            "log_format": {"json_format": line},
-        },
+        "typed_config": file if path else output,
     }
-
-
-def _workers(sockets: Sequence[str]) -> dict[str, Any]:
-    endpoints = [{"endpoint": {"address": {"pipe": {"path": socket}}}} for socket in sockets]
-    return {
-        "name": CLUSTER,
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "lb_policy": "LEAST_REQUEST",
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
-        "load_assignment": {"cluster_name": CLUSTER, "endpoints": [{"lb_endpoints": endpoints}]},
-        "health_checks": [
-            {
-                "timeout": "2s",
-                "interval": "1s",
-                "no_traffic_interval": "1s",
-                "unhealthy_threshold": 2,
-                "healthy_threshold": 1,
-                "grpc_health_check": {},
-            }
-        ],
-        "circuit_breakers": {
-            "thresholds": [{"max_connections": 1024, "max_pending_requests": 10000, "max_requests": 10000, "max_retries": 100}]
-        },
-        "typed_extension_protocol_options": _http2(),
-    }
-
-
-def _http2() -> dict[str, Any]:
-    """A cluster's `typed_extension_protocol_options`."""
-    windows = {"initial_stream_window_size": 2**18, "initial_connection_window_size": 2**22}
-    options = {"@type": TYPES + "upstreams.http.v3.HttpProtocolOptions", "explicit_http_config": {"http2_protocol_options": windows}}
-    return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}

@@ -20,7 +20,7 @@ STATUSES = {
     413: (Code.INVALID_ARGUMENT, ErrorReason.VALIDATION_FAILED),
     415: (Code.INVALID_ARGUMENT, ErrorReason.VALIDATION_FAILED),
     426: (Code.INVALID_ARGUMENT, ErrorReason.VALIDATION_FAILED),
-    429: (Code.RESOURCE_EXHAUSTED, ErrorReason.RESOURCE_EXHAUSTED),
+    429: (Code.RESOURCE_EXHAUSTED, ErrorReason.RATE_LIMITED),
     431: (Code.INVALID_ARGUMENT, ErrorReason.VALIDATION_FAILED),
     500: (Code.INTERNAL, ErrorReason.INTERNAL),
     502: (Code.UNAVAILABLE, ErrorReason.UNAVAILABLE),
@@ -28,13 +28,31 @@ STATUSES = {
     504: (Code.DEADLINE_EXCEEDED, ErrorReason.DEADLINE_EXCEEDED),
 }
 
+LIMITED = "Too many calls; Retry-After says when to come back."
+SHED_EXPRESSION = 'response.code_details in ["direct_response", "lua_response"]'
+"""Tells the edge's own 503s that shed a call from the others."""
+
 PROBLEM = "application/problem+json"
+
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    409: "Conflict",
+    413: "Content Too Large",
+    429: "Too Many Requests",
+    499: "Client Closed Request",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
 
 
 def local_replies() -> dict[str, Any]:
     """Envoy's `local_reply_config`."""
     mappers = [_mapper(status, code, ErrorReason.Name(reason)) for status, (code, reason) in STATUSES.items()]
-    return {"mappers": [_refused_path(), *mappers]}
+    return {"mappers": [_refused_path(), _shed(), *mappers, _limited_grpc()]}
 
 
 def problems() -> dict[str, Any]:
@@ -59,24 +77,44 @@ def problems() -> dict[str, Any]:
 
 def _refused_path() -> dict[str, Any]:
     """What Envoy refuses without a word of its own."""
-    code, reason = STATUSES[400]
-    mapper = _mapper(400, code, ErrorReason.Name(reason))
-    expression = {
-        "@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        "expression": 'response.code_details == "path_normalization_failed"',
-    }
-    is_path = {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": expression}}
-    filters = {"and_filter": {"filters": [mapper["filter"], is_path]}}
-    return {**mapper, "filter": filters, "body": {"inline_string": "The path holds an escaped slash, backslash or NUL."}}
+    mapper = _narrowed(400, ErrorReason.Name(ErrorReason.VALIDATION_FAILED), 'response.code_details == "path_normalization_failed"')
+    return {**mapper, "body": {"inline_string": "The path holds an escaped slash, backslash or NUL."}}
+
+
+def _shed() -> dict[str, Any]:
+    return _narrowed(503, ErrorReason.Name(ErrorReason.SHED), SHED_EXPRESSION)
+
+
+def _narrowed(status: int, reason: str, expression: str) -> dict[str, Any]:
+    """A mapper for some of a status's replies."""
+    code, _ = STATUSES[status]
+    mapper = _mapper(status, code, reason)
+    return {**mapper, "filter": {"and_filter": {"filters": [mapper["filter"], cel(expression)]}}}
+
+
+def _limited_grpc() -> dict[str, Any]:
+    """The limits' filters have words for logs only."""
+    return {"filter": is_status(429), "body": {"inline_string": LIMITED}}
 
 
 def _mapper(status: int, code: int, reason: str) -> dict[str, Any]:
-    is_status = {"status_code_filter": {"comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "unset"}}}}
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "bazaar.dev", "metadata": {}}
     return {
-        "filter": {"and_filter": {"filters": [is_status, _answers_json(status)]}},
+        "filter": {"and_filter": {"filters": [is_status(status), _answers_json(status)]}},
+        **({"body": {"inline_string": LIMITED}} if status == 429 else {}),
         "body_format_override": {"json_format": {"code": code, "message": "%LOCAL_REPLY_BODY%", "details": [info]}},
     }
+
+
+def is_status(status: int) -> dict[str, Any]:
+    """An access log filter."""
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "unset"}}}}
+
+
+def cel(expression: str) -> dict[str, Any]:
+    """An access log filter."""
+    config = {"@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter", "expression": expression}
+    return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": config}}
 
 
 def _answers_json(status: int) -> dict[str, Any]:

@@ -17,9 +17,13 @@ GRPC_SERVER_HEADERS = (
 """What gRPC's server reads and no client of ours sends."""
 
 
+NO_GRPC_NAME = ".*[^:0-9a-z_.-].*"
+"""A header's name with a character that is none for gRPC's metadata; a colon is there in HTTP/2's own."""
+
 ENVOY_HEADERS = ("x-envoy-upstream-healthchecked-cluster", "x-envoy-upstream-service-time")
 
 STATUSES = "envoy.filters.http.lua"
+EVENTS = "events"
 
 
 def http_filter(name: str, message: str, **settings: Any) -> dict[str, Any]:
@@ -30,9 +34,16 @@ def http_filter(name: str, message: str, **settings: Any) -> dict[str, Any]:
 def strip_internal_headers() -> dict[str, Any]:
     """What services, Envoy and gRPC believe of headers, a client must not be able to say.
 
-    gRPC's server answers INTERNAL to one of its own headers that it can't parse, and to a `-bin` one that isn't base64.
+    gRPC's server answers INTERNAL to one of its own headers that it can't parse, to a `-bin` one that isn't base64, and to a name that HTTP
+    allows and gRPC doesn't.
     """
-    removed = [{"prefix": "x-bazaar-"}, {"prefix": "x-envoy-"}, {"suffix": "-bin"}, *({"exact": name} for name in GRPC_SERVER_HEADERS)]
+    removed = [
+        {"prefix": "x-bazaar-"},
+        {"prefix": "x-envoy-"},
+        {"suffix": "-bin"},
+        {"safe_regex": {"regex": NO_GRPC_NAME}},
+        *({"exact": name} for name in GRPC_SERVER_HEADERS),
+    ]
     return {
         "name": "strip",
         "typed_config": {
@@ -74,6 +85,12 @@ def right_status() -> dict[str, Any]:
     """201 and 304 (statuses.lua); only for routes that turn it on."""
     code = Path(__file__).with_name("statuses.lua").read_text()
     return {**http_filter("lua", "Lua", default_source_code={"inline_string": code}), "disabled": True}
+
+
+def event_ids() -> dict[str, Any]:
+    """Ids for server-sent events (events.lua); only for routes that turn it on."""
+    code = Path(__file__).with_name("events.lua").read_text()
+    return {**http_filter("lua", "Lua", default_source_code={"inline_string": code}), "name": EVENTS, "disabled": True}
 
 
 def turned_on(*filters: str) -> dict[str, Any]:

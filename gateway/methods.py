@@ -24,6 +24,9 @@ PREFIX, ALIAS = "/v1/", "/api/"
 HTTP: Any = annotations_pb2.http
 """The option that gives a method its REST forms; the package's stubs are too vague for a type."""
 
+WORKERS = "workers"
+"""The cluster of processes that run every service each."""
+
 SAFE = (
     descriptor_pb2.MethodOptions.IdempotencyLevel.NO_SIDE_EFFECTS,
     descriptor_pb2.MethodOptions.IdempotencyLevel.IDEMPOTENT,
@@ -57,8 +60,17 @@ class Method:
     """The edge may keep its answers for a while."""
     creates: bool
     """It makes what has a place of its own."""
+    limit: str
+    """The kind of limit that its calls count against (`gateway.limits`): `read`, `write`, `login`, `checkout`; empty: none."""
     timeout_seconds: float | None
     """The policy's; None: the edge's default."""
+    cluster: str = WORKERS
+    """Who answers it, by Envoy's name."""
+
+    @property
+    def noun(self) -> str:
+        """The service of ours that it belongs to: `orders`."""
+        return self.name.split(".")[1]
 
     @property
     def service(self) -> str:
@@ -106,8 +118,17 @@ def _method(descriptor: MethodDescriptor, policy: Policy) -> Method:
         can_repeat=options.idempotency_level in SAFE,
         is_cacheable=own.cacheable_seconds > 0,
         creates=bool(own.creates),
+        limit=_limit(method_options_pb2.MethodOptions.Limit.Name(own.limit), options.idempotency_level),
         timeout_seconds=grant.timeout.total_seconds() if grant.timeout else None,
     )
+
+
+def _limit(named: str, level: int) -> str:
+    if named == "UNLIMITED":
+        return ""
+    if named != "LIMIT_UNSPECIFIED":
+        return named.lower()
+    return "read" if level == descriptor_pb2.MethodOptions.IdempotencyLevel.NO_SIDE_EFFECTS else "write"
 
 
 def _bindings(rule: http_pb2.HttpRule) -> Iterator[Binding]:

@@ -12,10 +12,13 @@ from typing import Any
 
 from gateway.browsers import cors_policy, preflight_route
 from gateway.cache import CACHE
-from gateway.headers import STATUSES, TYPES, turned_on
+from gateway.headers import EVENTS, STATUSES, TYPES, turned_on
+from gateway.limits import Limiting
 from gateway.methods import Binding, Method
+from gateway.pages import Page, page_routes
+from gateway.shedding import FILTER, of_priority, switched_off
+from services.kit.rpc.calls import ADDRESS
 
-CLUSTER = "workers"
 USER, ANYONE = "user", "anyone"
 """The requirements of the token check, by name."""
 
@@ -31,9 +34,14 @@ BODY_BYTES_OF = {
 }
 """Methods with a limit of their own."""
 
+LOGIN = "login"
+"""The kind of limit of methods that are told where a call comes from; nobody else needs to know."""
+
 NEVER_BEGUN = "connect-failure,refused-stream"
 """Failures after which no handler has seen the call: any call may be tried again."""
 MAY_HAVE_RUN = f"{NEVER_BEGUN},reset,unavailable"
+CUT_OFF = f"{NEVER_BEGUN},reset"
+"""For what may be shed: asking another worker, just as busy, would make three refusals of one."""
 
 ELSEWHERE = {
     "num_retries": 2,
@@ -54,11 +62,12 @@ GRPC_CONTENT = {"name": "content-type", "string_match": {"safe_regex": {"regex":
 """gRPC, gRPC-Web, and Connect with messages in binary."""
 
 
-def virtual_host(methods: Iterable[Method], origins: Sequence[str] = ()) -> dict[str, Any]:
+def virtual_host(methods: Iterable[Method], limiting: Limiting, origins: Sequence[str] = (), pages: Sequence[Page] = ()) -> dict[str, Any]:
     """Every route; what matches none is not found.
 
     Args:
         origins: whose pages may call from a browser.
+        pages: files that are served as they are.
     """
     ordered = sorted(methods, key=lambda method: (method.priority, method.name))
     shown = [method for method in ordered if method.is_open]
@@ -69,11 +78,12 @@ def virtual_host(methods: Iterable[Method], origins: Sequence[str] = ()) -> dict
         "name": "bazaar",
         "domains": ["*"],
         "routes": [
-            *([preflight_route(CLUSTER)] if origins else []),
+            *([preflight_route(ordered[0].cluster)] if origins else []),
             *(_unless(name, pattern) for name, pattern in GRPC_HEADERS.items()),
-            *(_grpc_route(method) for method in shown),
-            *(_rest_route(binding, method) for binding, method in rest),
+            *(route for method in shown for route in _sheddable(_grpc_route(method, limiting), method)),
+            *(route for binding, method in rest for route in _sheddable(_rest_route(binding, method, limiting), method)),
             *(_refusal(method) for method in hidden),
+            *(route for page in pages for route in page_routes(page)),
             _nothing(),
         ],
         **({"typed_per_filter_config": cors_policy(origins)} if origins else {}),
@@ -82,32 +92,43 @@ def virtual_host(methods: Iterable[Method], origins: Sequence[str] = ()) -> dict
     }
 
 
-def _grpc_route(method: Method) -> dict[str, Any]:
-    route = {"match": {"path": method.path, "headers": [GRPC_CONTENT]}, **_call(method)}
+def _sheddable(route: dict[str, Any], method: Method) -> list[dict[str, Any]]:
+    """The route, and before it the one that takes its place while calls like this are shed; what is of priority 1 never is."""
+    return [route] if method.priority == 1 else [switched_off(route, method.priority), route]
+
+
+def _grpc_route(method: Method, limiting: Limiting) -> dict[str, Any]:
+    route = {"match": {"path": method.path, "headers": [GRPC_CONTENT]}, **_call(method, limiting)}
+    headers = []
     if not method.is_stream:
         seconds = method.timeout_seconds or DEFAULT_SECONDS
         # A REST client names no deadline, and every call has one.
         deadline = {"header": {"key": "grpc-timeout", "value": f"{round(seconds * 1000)}m"}, "append_action": "ADD_IF_ABSENT"}
-        route["request_headers_to_add"] = [deadline]
-    return route
+        headers.append(deadline)
+    if method.limit == LOGIN:
+        headers.append({"header": {"key": ADDRESS, "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}})
+    return {**route, "request_headers_to_add": headers} if headers else route
 
 
-def _rest_route(binding: Binding, method: Method) -> dict[str, Any]:
+def _rest_route(binding: Binding, method: Method, limiting: Limiting) -> dict[str, Any]:
     verb = {"name": ":method", "string_match": {"exact": binding.verb}}
     match = {"path": binding.template} if "{" not in binding.template else {"safe_regex": {"regex": path_regex(binding.template)}}
-    route = {"match": {**match, "headers": [verb]}, **_call(method)}
+    route = {"match": {**match, "headers": [verb]}, **_call(method, limiting)}
     if method.is_cacheable:
         route["typed_per_filter_config"] |= turned_on(STATUSES, CACHE)
     if method.creates:
         route["typed_per_filter_config"] |= turned_on(STATUSES)
+    if method.is_stream:
+        route["typed_per_filter_config"] |= turned_on(EVENTS)
     return route
 
 
-def _call(method: Method) -> dict[str, Any]:
+def _call(method: Method, limiting: Limiting) -> dict[str, Any]:
     seconds = (method.timeout_seconds or DEFAULT_SECONDS) + GRACE_SECONDS
     # A stream lives as long as both sides want, and may be silent for an hour.
     limits = {"timeout": "0s", "idle_timeout": "3600s"} if method.is_stream else {"timeout": f"{seconds}s"}
-    retry = {"retry_on": MAY_HAVE_RUN if method.can_repeat else NEVER_BEGUN, **ELSEWHERE}
+    repeats = MAY_HAVE_RUN if method.priority == 1 else CUT_OFF
+    retry = {"retry_on": repeats if method.can_repeat else NEVER_BEGUN, **ELSEWHERE}
     requirement = {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
         "requirement_name": USER if method.needs_user else ANYONE,
@@ -118,10 +139,14 @@ def _call(method: Method) -> dict[str, Any]:
             "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
             "buffer": {"max_request_bytes": most},
         }
+    limited = limiting.actions(method.limit, needs_user=method.needs_user)
+    if method.priority > 1:
+        filters |= turned_on(FILTER)
     return {
         "name": method.name,
-        "route": {"cluster": CLUSTER, **limits, "retry_policy": retry},
+        "route": {"cluster": method.cluster, **limits, "retry_policy": retry, "rate_limits": limited},
         "decorator": {"operation": method.name, "propagate": False},
+        "metadata": of_priority(method.priority),
         "typed_per_filter_config": filters,
     }
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from gateway.limits import Limiting
+from gateway.shedding import Level, level_of
+
+ADDRESS = "BAZAAR_ADDRESS_"
 
 
 @dataclass(frozen=True)
@@ -21,13 +26,28 @@ class EdgeSettings:
     key: Path | None = None
     """PEM files for TLS; without them a certificate of the home's own serves."""
 
+    limiting: Limiting = field(default_factory=Limiting)
+    shed: Level = "off"
+    """From which priority on calls are shed when the edge starts."""
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+    addresses: Mapping[str, str] = field(default_factory=dict[str, str])
+    """`host:port` by service, where there are no workers."""
+    collector: str = ""
+    """`host:port` of an OpenTelemetry collector; without one the workers take the edge's spans."""
+
     @property
     def has_certificate(self) -> bool:
         return bool(self.certificate and self.key)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> EdgeSettings:
-        """Reads BAZAAR_TRACE_SAMPLING, BAZAAR_ACCESS_LOG, BAZAAR_CORS_ORIGINS (with commas between) and BAZAAR_EDGE_CERTIFICATE[_KEY]."""
+        """Reads BAZAAR_TRACE_SAMPLING, BAZAAR_ACCESS_LOG, BAZAAR_CORS_ORIGINS (with commas between), BAZAAR_EDGE_CERTIFICATE[_KEY],
+        BAZAAR_LIMITS[_FREE_SHARE], BAZAAR_SHED, BAZAAR_EDGE_HOST, BAZAAR_COLLECTOR and BAZAAR_ADDRESS_<SERVICE>.
+
+        Raises:
+            ValueError: one of them can't be read.
+        """
         origins = environment.get("BAZAAR_CORS_ORIGINS", "").split(",")
         return cls(
             trace_sampling=environment.get("BAZAAR_TRACE_SAMPLING", ""),
@@ -35,6 +55,13 @@ class EdgeSettings:
             cors_origins=tuple(origin.strip() for origin in origins if origin.strip()),
             certificate=_path(environment.get("BAZAAR_EDGE_CERTIFICATE")),
             key=_path(environment.get("BAZAAR_EDGE_CERTIFICATE_KEY")),
+            limiting=Limiting.of(environment.get("BAZAAR_LIMITS", ""), environment.get("BAZAAR_LIMITS_FREE_SHARE", "")),
+            shed=level_of(environment.get("BAZAAR_SHED") or "off"),
+            host=environment.get("BAZAAR_EDGE_HOST") or "127.0.0.1",
+            addresses={
+                name.removeprefix(ADDRESS).lower(): address for name, address in environment.items() if name.startswith(ADDRESS) and address
+            },
+            collector=environment.get("BAZAAR_COLLECTOR", ""),
         )
 
 

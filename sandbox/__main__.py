@@ -1,4 +1,4 @@
-"""Runs the sandbox: `python -m sandbox --port PORT --folder FOLDER --secrets FOLDER --webhooks URL`."""
+"""Runs the sandbox: `python -m sandbox [--host HOST] --port PORT --folder FOLDER --secrets FOLDER --webhooks URL`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ def main(arguments: Sequence[str]) -> int:
     """Serves until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="sandbox")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen")
     parser.add_argument("--folder", type=Path, required=True, help="where its books are")
     parser.add_argument("--secrets", type=Path, required=True, help="holds sandbox_key (of its API) and sandbox.json (of its webhooks)")
     parser.add_argument("--webhooks", required=True, help="where the shop takes them")
     options = parser.parse_args(arguments)
     books = Books(options.folder / "books.sqlite")
-    gateway = Gateway(options.port, books, (options.secrets / "sandbox_key").read_text().strip())
+    gateway = Gateway(options.port, books, (options.secrets / "sandbox_key").read_text().strip(), options.host)
     Sender(books, options.webhooks, options.secrets / "sandbox.json").start()
     for number in (signal.SIGTERM, signal.SIGINT):
         # `shutdown` waits for the loop that this handler interrupts.

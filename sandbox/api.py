@@ -23,14 +23,14 @@ _PAGE = re.compile(r"/pay/(?P<token>[\w-]{1,64})")
 
 
 class Gateway(ThreadingHTTPServer):
-    """Serves on a port of 127.0.0.1."""
+    """Serves on a port. Links for customers name 127.0.0.1, whatever the host that it listens on."""
 
     daemon_threads = True
     # By default five callers may wait; the kernel lets the sixth try again a second later.
     request_queue_size = 256
 
-    def __init__(self, port: int, books: Books, api_key: str) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, port: int, books: Books, api_key: str, host: str = "127.0.0.1") -> None:
+        super().__init__((host, port), _Handler)
         self.books = books
         self.authorization = f"Bearer {api_key}".encode()
         self.url = f"http://127.0.0.1:{port}"

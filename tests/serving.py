@@ -40,13 +40,19 @@ class Client:
 
 @asynccontextmanager
 async def serving(
-    services: Sequence[Service], directory: Path, short_directory: Path, *, database_url: str, events_url: str = ""
+    services: Sequence[Service], directory: Path, short_directory: Path, *, database_url: str, events_url: str = "", redis_url: str = ""
 ) -> AsyncIterator[Any]:
     """Serves until the block ends; gives the channel."""
     make_missing(directory)
     socket = short_directory / f"{services[0].name}-{directory.name[-12:]}.sock"
     settings = Settings(
-        listen=f"unix:{socket}", database_url=database_url, events_url=events_url, secrets=directory, start_timeout_seconds=5
+        listen=f"unix:{socket}",
+        database_url=database_url,
+        events_url=events_url,
+        redis_url=redis_url,
+        secrets=directory,
+        start_timeout_seconds=5,
+        shed_wait_seconds=0,
     )
     runtime = Runtime(services, settings)
     await runtime.start()

@@ -16,10 +16,10 @@ import httpx
 from tests.invariants import violations
 from tools import ROOT
 from tools.auditing import servers_of
+from tools.credentials import postgres_of
 from tools.home import Home, ProcessState
 from tools.processes import Identity
 from tools.servers import free_port
-from tools.servers.postgres import Postgres
 
 
 class Shell:
@@ -75,7 +75,7 @@ class Shell:
 
     def database(self, name: str) -> str:
         """The URL of one of the home's databases."""
-        return Postgres(self.home.folder("postgres"), self.home.sockets).url(f"bazaar_{name}", f"bazaar_{name}")
+        return postgres_of(self.home).url(f"bazaar_{name}", f"bazaar_{name}")
 
     async def violations(self) -> list[str]:
         """What doesn't hold of the shop, as sentences."""

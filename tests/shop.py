@@ -242,4 +242,6 @@ def settings_for(directory: Path, sockets: Path, servers: Servers, redis_url: st
         mongo_url=mongo_url,
         secrets=directory,
         trace_dir=None,
+        # A machine that has much else to do is no reason to refuse a test's calls.
+        shed_wait_seconds=0,
     )

@@ -20,6 +20,7 @@ from tools.commands import (
     migrate_events,
     profile,
     replay,
+    shed,
     status,
     test,
     trace,
@@ -53,6 +54,7 @@ app.command()(load.load)
 app.command()(profile.profile)
 app.command()(trace.trace)
 app.command()(doctor.doctor)
+app.command()(shed.shed)
 app.add_typer(events.app, name="events")
 app.command("migrate-events")(migrate_events.migrate_events)
 app.command()(logs.logs)

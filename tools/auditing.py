@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable
 
 from tests.invariants import Servers
 from tools.bus import events_url
+from tools.credentials import postgres_of
 from tools.home import Home
-from tools.servers.postgres import Postgres
 
 
 def servers_of(home: Home) -> Servers:
     """Where a home keeps things."""
-    postgres = Postgres(home.folder("postgres"), home.sockets)
+    postgres = postgres_of(home)
     databases, events = postgres.url("bazaar_{service}", "bazaar_{service}"), events_url(home)
     return Servers(databases, events, home.folder("sandbox") / "books.sqlite")
 

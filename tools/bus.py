@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools import ExpectedFailure
+from tools.credentials import postgres_of
 from tools.home import Home, write_private
 from tools.servers.postgres import Postgres
 
@@ -76,7 +77,7 @@ def events_url(home: Home) -> str:
     """Where a home that has run keeps its events, for who may do everything."""
     if bus_of(home) is Bus.PULSAR:
         return pulsar_of(home, json.loads(home.ports.read_text())).admin_url()
-    return events_in_postgres(Postgres(home.folder("postgres"), home.sockets))
+    return events_in_postgres(postgres_of(home))
 
 
 def events_in_postgres(postgres: Postgres) -> str:

@@ -19,7 +19,8 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from rich.console import Console
 
 from tools import docs
-from tools.protos import GenerationFailed, generate, image
+from tools.cluster import files
+from tools.protos import PACKAGES, GenerationFailed, generate, image
 
 ROOT = Path(__file__).parents[1]
 BINARIES = Path(sys.executable).parent
@@ -98,7 +99,7 @@ def _stale_code() -> str:
         ]
         left_over = [
             str(path.relative_to(PYTHON))
-            for package in ("bazaar", "buf")
+            for package in PACKAGES
             for path in sorted((PYTHON / package).rglob("*.py*"))
             if "__pycache__" not in path.parts and not (fresh / path.relative_to(PYTHON)).exists()
         ]
@@ -179,6 +180,7 @@ CHECKS = (
     Check("every method states its facts", _method_facts),
     Check("every error reason is documented", _error_reasons),
     Check("generated pages are fresh", docs.stale),
+    Check("generated manifests are fresh", files.stale),
 )
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""Pages of docs/ that are made from the code: `python -m tools.docs` writes them, `./bazaar check` tells when they are stale."""
+"""What is made from the code for readers: `python -m tools.docs` writes it, `./bazaar check` tells when it is stale."""
 
 from __future__ import annotations
 
+from gateway.methods import service_files
+from gateway.openapi.document import text as openapi
+from services.kit.auth import Policy
 from services.kit.settings import settings_reference
 from tools import ROOT, events_page
+from tools.protos import descriptors
 
 _SETTINGS_HEAD = """# Settings
 
@@ -14,8 +18,13 @@ installation of its own sets them itself. This page is made from `services/kit/s
 
 
 def pages() -> dict[str, str]:
-    """Every generated page by its path."""
-    return {"docs/settings.md": _SETTINGS_HEAD + settings_reference(), "docs/events.md": events_page.page()}
+    """Every generated page, and the OpenAPI document, by its path."""
+    policy = Policy.load(ROOT / "mesh" / "policy.yaml")
+    return {
+        "docs/settings.md": _SETTINGS_HEAD + settings_reference(),
+        "docs/events.md": events_page.page(),
+        "generated/openapi/openapi.json": openapi(service_files(), descriptors(), policy),
+    }
 
 
 def stale() -> str:

@@ -15,15 +15,15 @@ POLL = 0.02
 
 
 def command(gate: Path, *arguments: str) -> list[str]:
-    """The command line that waits for the gate."""
+    """The command line that waits for the gate; arguments as those of `services`."""
     return [sys.executable, "-m", "tools.early", str(gate), *arguments]
 
 
 def main(gate: str, arguments: Sequence[str]) -> int:
-    """Loads every service, waits, and does what `services` would; returns its exit code."""
+    """Loads the services that it is about, waits, and does what `services` would; returns its exit code."""
     from services import __main__ as services
 
-    services.find_services([])
+    services.find_services([name for name in arguments if name != "migrate"])
     while not Path(gate).exists():
         time.sleep(POLL)
     return services.main(arguments)

@@ -60,7 +60,7 @@ def page() -> str:
     Raises:
         CatalogueBroken: a topic or a type of event is known to one side only.
     """
-    return written(kinds(_described()), _shop())
+    return written(kinds(_described()), shop())
 
 
 def written(found: Sequence[Kind], services: Mapping[str, Parts]) -> str:
@@ -144,7 +144,7 @@ def _described() -> FileDescriptorSet:
         return FileDescriptorSet.FromString(built.read_bytes())
 
 
-def _shop() -> Mapping[str, Parts]:
+def shop() -> Mapping[str, Parts]:
     """Every service, built and never opened."""
     with tempfile.TemporaryDirectory() as folder:
         make_missing(Path(folder))

@@ -1,4 +1,4 @@
-"""Turns protos/ into generated/python, and into the image that buf checks.
+"""Turns protos/ into generated/python, and into the image that buf checks; the protos of gateway/foreign, which no client needs, too.
 
 `buf/validate/validate.proto` is in no Python package as text, only as the descriptor that protovalidate carries; protoc gets it from
 there, so that generating needs nothing but the installed requirements.
@@ -17,7 +17,8 @@ from protovalidate._gen.buf.validate import validate_pb
 ROOT = Path(__file__).parents[1]
 PROTOS = ROOT / "protos"
 PYTHON = ROOT / "generated" / "python"
-PACKAGES = ("bazaar", "buf")
+EDGE_PROTOS = ROOT / "gateway"
+PACKAGES = ("bazaar", "buf", "foreign")
 _ONLY_IMPORTED = b"\xd2\xf6\x03\x02\x08\x01"
 """Field 8042 of a file in a buf image, `{is_import: true}`: not to be linted."""
 
@@ -44,6 +45,7 @@ def generate(target: Path = PYTHON) -> None:
     with_services = [name for name in sources() if name.endswith("_service.proto")]
     _protoc([*plugins, *sources(), "buf/validate/validate.proto"])
     _protoc([f"--grpc_python_out={target}", f"--mypy_grpc_out={target}", *with_services])
+    _protoc([*plugins, *sources(EDGE_PROTOS)], EDGE_PROTOS)
     for package in PACKAGES:
         for folder in [target / package, *(path for path in (target / package).rglob("*") if path.is_dir())]:
             (folder / "__init__.py").touch()
@@ -62,6 +64,17 @@ def image(path: Path, protos: Path = PROTOS) -> None:
         if not file.package.startswith("bazaar."):
             file.MergeFromString(_ONLY_IMPORTED)
     path.write_bytes(files.SerializeToString())
+
+
+def descriptors() -> descriptor_pb2.FileDescriptorSet:
+    """The protos and all they import, comments included.
+
+    Raises:
+        GenerationFailed: a proto file is wrong.
+    """
+    with tempfile.NamedTemporaryFile(suffix=".binpb") as file:
+        image(Path(file.name))
+        return descriptor_pb2.FileDescriptorSet.FromString(Path(file.name).read_bytes())
 
 
 def _protoc(arguments: list[str], protos: Path = PROTOS) -> None:

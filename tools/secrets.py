@@ -32,7 +32,8 @@ def read(directory: Path, name: str) -> str:
     return (directory / name).read_text().strip()
 
 
-def _password() -> str:
+def password() -> str:
+    """One that nobody guesses."""
     return secrets.token_urlsafe(24)
 
 
@@ -54,14 +55,14 @@ def _token_key() -> str:
 
 
 MAKERS: dict[str, Callable[[], str]] = {
-    "admin_password": _password,
+    "admin_password": password,
     "jwt.json": _signing_keys,
     "quote.json": _keyring,
     "pages.json": _keyring,
     "sandbox.json": _keyring,
-    "sandbox_key": _password,
-    "redis_password": _password,
-    "mongo_password": _password,
+    "sandbox_key": password,
+    "redis_password": password,
+    "mongo_password": password,
     "pulsar_key.pem": _token_key,
     # MongoDB takes base64 characters only.
     "mongo_keyfile": lambda: secrets.token_hex(64),

@@ -1,6 +1,6 @@
 """Owns every process of one home: starts them in order, restarts what dies, and takes them all along when it ends.
 
-Run as `python -m tools.supervisor HOME [BUS]`. It tells how far it is in JSON lines on standard output, until it is ready or has failed.
+Run as `python -m tools.supervisor HOME [BUS] [mesh]`. Until it is ready or has failed it tells how far it is, in JSON lines.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tools import ExpectedFailure, bus, changeover, early, secrets
+from tools import ExpectedFailure, bus, changeover, early, mesh, secrets
 from tools.bus import Bus
 from tools.child import POLL, Child, last_line
 from tools.home import Home, Phase, State
+from tools.mesh import Mesh
 from tools.processes import Identity, end
 from tools.servers import Program, Server
-from tools.stack import Stack, databases
+from tools.servers.envoy import Envoy
+from tools.servers.worker import Worker
+from tools.stack import Stack
 
 GIVE_UP = 90.0
 """Seconds for a start; a first one takes some 10 s on two cores."""
@@ -34,14 +37,16 @@ LOG_CHECK = 5.0
 class Supervisor:
     """One home's processes."""
 
-    def __init__(self, home: Home, wanted: Bus | None) -> None:
+    def __init__(self, home: Home, wanted: Bus | None, *, wants_mesh: bool = False) -> None:
         self._home = home
         self._wanted = wanted
+        self._wants_mesh = wants_mesh
         self._identity = Identity.of(os.getpid())
         self._phase: Phase = "starting"
         self._stack: Stack | None = None
         self._children: list[Child] = []
         self._buses: list[Bus] = []
+        self._works: list[asyncio.Task[None]] = []
         self._looks, self._trouble = 0, ""
         self._stop = asyncio.Event()
         self._look_again = asyncio.Event()
@@ -55,7 +60,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGUSR1, self._look_again.set)
-        code, works = 0, [asyncio.create_task(self._rotate_logs())]
+        code, works = 0, self._works
+        works.append(asyncio.create_task(self._rotate_logs()))
         try:
             await self._start_unless_stopped()
             works.append(asyncio.create_task(self._follow_the_bus()))
@@ -92,17 +98,22 @@ class Supervisor:
         self._home.prepare()
         end_leftovers(self._home)
         secrets.make_missing(self._home.folder("secrets"))
-        engine = bus.choose(self._home, self._wanted)
-        stack = self._stack = Stack(self._home, engine)
+        engine, is_mesh = bus.choose(self._home, self._wanted), mesh.choose(self._home, self._wants_mesh)
+        own = Mesh(self._home) if is_mesh else None
+        stack = self._stack = Stack(self._home, engine, own)
         stack.edge.prepare()
         self._enter("starting")
         bus.remember(self._home, engine)
+        mesh.remember(self._home, is_mesh)
+        if own:
+            own.prepare()
+            self._works.append(asyncio.create_task(own.keep()))
         tell("step", "Starting PostgreSQL, Redis, MongoDB, the payment sandbox" + (", Pulsar" if stack.pulsar else ""))
         for gate in (stack.created, stack.migrated):
             gate.unlink(missing_ok=True)
         servers = [self._add(server) for server in stack.servers]
         workers = [self._add(worker) for worker in stack.workers]
-        configuration = asyncio.create_task(self._run("edge-configuration", edge_configuration(self._home, stack)))
+        configuration = asyncio.create_task(self._run("edge-configuration", stack.configuration()))
         await together(self._migrate(stack, servers), *(child.started() for child in servers))
         if engine is Bus.POSTGRES:
             await changeover.take_events_again(self._home, bus.events_in_postgres(stack.postgres))
@@ -122,7 +133,7 @@ class Supervisor:
     async def _create_databases(self, stack: Stack, servers: Sequence[Child]) -> None:
         """Opens the gate to the migration when there is what it works on: the databases, and Pulsar where that is the bus."""
         await servers[0].started()
-        await asyncio.to_thread(stack.postgres.create_databases, databases())
+        await asyncio.to_thread(stack.create_databases)
         await asyncio.gather(*(child.started() for child in servers if child.server is stack.pulsar))
         tell("step", "Bringing the databases up to date")
         stack.created.touch()
@@ -197,8 +208,12 @@ class Supervisor:
 
     async def _stop_all(self) -> None:
         """The edge first, then the workers, which finish what they have, then what they stand on."""
-        for role in ({"envoy"}, {"worker"}, {"postgres", "redis", "mongo", "sandbox", "pulsar"}):
-            await asyncio.gather(*(child.stop() for child in self._children if child.server.name.split("-")[0] in role))
+        workers = [child for child in self._children if isinstance(child.server, Worker)]
+        edge = [child for child in self._children if isinstance(child.server, Envoy)]
+        rest = [child for child in self._children if child not in (*workers, *edge)]
+        # In a mesh what the services finish takes them to each other, through the same Envoy.
+        for part in (workers, edge, rest) if self._stack and self._stack.mesh else (edge, workers, rest):
+            await asyncio.gather(*(child.stop() for child in part))
 
     async def _rotate_logs(self) -> None:
         while True:
@@ -228,12 +243,6 @@ async def together(*steps: Awaitable[None]) -> None:
     finally:
         for task in tasks:
             task.cancel()
-
-
-def edge_configuration(home: Home, stack: Stack) -> Program:
-    """The program that writes Envoy's configuration: a process of its own, because it loads every generated proto."""
-    sockets = [str(worker.socket) for worker in stack.workers]
-    return Program([sys.executable, "-m", "gateway", str(home.path), str(stack.edge.port), str(stack.edge.tls_port), *sockets])
 
 
 def end_leftovers(home: Home) -> None:
@@ -282,7 +291,8 @@ def main(arguments: Sequence[str]) -> int:
     if lock is None:
         tell("taken", str(home.path))
         return 1
-    return asyncio.run(Supervisor(home, Bus(arguments[1]) if arguments[1:] else None).run())
+    wanted = next((Bus(wish) for wish in arguments[1:] if wish != mesh.MESH), None)
+    return asyncio.run(Supervisor(home, wanted, wants_mesh=mesh.MESH in arguments[1:]).run())
 
 
 if __name__ == "__main__":

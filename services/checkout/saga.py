@@ -82,6 +82,8 @@ class Purchase:
     lines: dict[str, int]
     """Units by SKU."""
     address: orders_pb2.DeliveryAddress
+    quote: pricing_pb2.Quote
+    """What will be charged."""
 
 
 class PlaceOrderSaga:
@@ -110,14 +112,19 @@ class PlaceOrderSaga:
     async def _submitted(self, until: float) -> orders_pb2.Order:
         """The request's order, with its lines; submitted by this attempt where it is the holder."""
         while True:
-            opened = await self._open(until)
-            if not opened.is_holder:
-                return opened.order
+            # Changes nothing and needs no order: it is gathered while one is opened.
+            purchase = asyncio.ensure_future(self._gather())
+            purchase.add_done_callback(_heard)
             try:
-                return await self._submit_or_abandon(opened.order)
+                opened = await self._open(until)
+                if not opened.is_holder:
+                    return opened.order
+                return await self._submit_or_abandon(opened.order, purchase)
             except grpc.aio.AioRpcError as error:
                 if reason_of(error) not in _OVERTAKEN or time.monotonic() > until:
                     raise
+            finally:
+                purchase.cancel()
 
     async def _open(self, until: float) -> orders_service_pb2.OpenOrderResponse:
         ask = orders_service_pb2.OpenOrderRequest(user_id=self._user_id, principal=f"user:{self._user_id}", method="PlaceOrder")
@@ -133,16 +140,15 @@ class PlaceOrderSaga:
                 raise RequestInProgress("Another attempt of this request is at work.", request_id=ask.request_id)
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
-    async def _submit_or_abandon(self, order: orders_pb2.Order) -> orders_pb2.Order:
+    async def _submit_or_abandon(self, order: orders_pb2.Order, purchase: asyncio.Future[Purchase]) -> orders_pb2.Order:
         try:
-            return await within(SUBMIT_BUDGET.total_seconds(), self._submit(order))
+            return await within(SUBMIT_BUDGET.total_seconds(), self._submit(order, purchase))
         except Exception as error:
             await self._abandon(order, error)
             raise
 
-    async def _submit(self, order: orders_pb2.Order) -> orders_pb2.Order:
-        purchase = await self._gather()
-        quote = await self._quote(purchase)
+    async def _submit(self, order: orders_pb2.Order, gathered: asyncio.Future[Purchase]) -> orders_pb2.Order:
+        purchase = await gathered
         await self._to.inventory.Reserve(
             inventory_service_pb2.ReserveRequest(
                 order_id=order.order_id,
@@ -153,7 +159,7 @@ class PlaceOrderSaga:
             orders_service_pb2.SubmitOrderRequest(
                 order_id=order.order_id,
                 version=order.version,
-                quote=quote,
+                quote=purchase.quote,
                 address=purchase.address,
                 payment_method=self._request.payment_method,
                 cart_id=purchase.cart_id,
@@ -171,7 +177,7 @@ class PlaceOrderSaga:
             _log.warning("an attempt was left to the reaper", order_id=order.order_id, reason=reason_of(failure))
 
     async def _gather(self) -> Purchase:
-        """What is bought, where it goes, and whether it can be paid like this; asked all at once."""
+        """What is bought, where it goes, whether it can be paid like this, and what it costs."""
         request = self._request
         cart, address, methods = await asyncio.gather(
             self._lines(),
@@ -184,8 +190,8 @@ class PlaceOrderSaga:
         cart_id, lines = cart
         if not lines:
             raise CartEmpty("There is nothing to order.", cart_id=cart_id)
-        place = address.address
-        return Purchase(cart_id, lines, orders_pb2.DeliveryAddress(**{name: getattr(place, name) for name in _DELIVERY}))
+        place = orders_pb2.DeliveryAddress(**{name: getattr(address.address, name) for name in _DELIVERY})
+        return Purchase(cart_id, lines, place, await self._quote(lines, place))
 
     async def _lines(self) -> tuple[str, dict[str, int]]:
         if self._request.lines:
@@ -194,18 +200,18 @@ class PlaceOrderSaga:
         answer = await self._to.cart.GetCheckoutLines(ask)
         return answer.cart_id, total_by_sku((line.sku, line.quantity) for line in answer.lines)
 
-    async def _quote(self, purchase: Purchase) -> pricing_pb2.Quote:
+    async def _quote(self, lines: dict[str, int], place: orders_pb2.DeliveryAddress) -> pricing_pb2.Quote:
         """The quote that will be charged: the one that came along, or a new one."""
         request = self._request
         if request.HasField("signed_quote"):
             answer = await self._to.pricing.VerifyQuote(pricing_service_pb2.VerifyQuoteRequest(signed_quote=request.signed_quote))
-            check_purpose(_purpose_of(answer.quote), self._purpose(purchase))
+            check_purpose(_purpose_of(answer.quote), self._purpose(lines, place))
             return self._expected(answer.quote, pricing_service_pb2.CreateQuoteResponse(quote=answer.quote))
         created = await self._to.pricing.CreateQuote(
             pricing_service_pb2.CreateQuoteRequest(
-                lines=[pricing_service_pb2.CreateQuoteRequest.Line(sku=sku, quantity=quantity) for sku, quantity in purchase.lines.items()],
-                country=purchase.address.country,
-                state=purchase.address.state,
+                lines=[pricing_service_pb2.CreateQuoteRequest.Line(sku=sku, quantity=quantity) for sku, quantity in lines.items()],
+                country=place.country,
+                state=place.state,
                 coupon_code=request.coupon_code,
                 method_class=self._method_class(),
             )
@@ -222,13 +228,13 @@ class PlaceOrderSaga:
             raise
         return quote
 
-    def _purpose(self, purchase: Purchase) -> dict[str, str]:
+    def _purpose(self, lines: dict[str, int], place: orders_pb2.DeliveryAddress) -> dict[str, str]:
         return {
-            "country": purchase.address.country,
-            "state": purchase.address.state,
+            "country": place.country,
+            "state": place.state,
             "coupon": self._request.coupon_code,
             "method class": self._method_class(),
-            "lines": _listed(purchase.lines),
+            "lines": _listed(lines),
         }
 
     def _method_class(self) -> str:
@@ -251,6 +257,12 @@ class PlaceOrderSaga:
             if (reason := reason_of(error)) in _MOVED_ON:
                 raise OrderCancelled("The order was cancelled before it was confirmed.", order_id=order.order_id, why=reason) from error
             raise
+
+
+def _heard(purchase: asyncio.Future[Purchase]) -> None:
+    """Nobody asks for what wasn't needed: its failure is no news."""
+    if not purchase.cancelled():
+        purchase.exception()
 
 
 def _purpose_of(quote: pricing_pb2.Quote) -> dict[str, str]:

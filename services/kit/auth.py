@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -22,6 +22,9 @@ from services.kit.errors import MethodNotGranted, Unauthenticated
 
 EDGE = "edge"
 """The one identity that never acts in its own name: without a token its caller is anonymous."""
+
+PROCESS = "process"
+"""In a method's callers: any service, for what its process asks in nobody's name. The edge is none."""
 
 ANYONE = "anyone"
 """In a method's roles: no token needed."""
@@ -151,6 +154,15 @@ class Policy:
         if not isinstance(document, dict):
             raise PolicyInvalid(f"The policy {path} is not a table of identities and methods.")
         return cls(cast("dict[str, Any]", document))
+
+    @property
+    def grants(self) -> Iterable[Grant]:
+        """What the table says, method by method."""
+        return self._grants.values()
+
+    def become(self, other: Policy) -> None:
+        """Says from now on what the other one says."""
+        self._identities, self._speaks_for_users, self._grants = other._identities, other._speaks_for_users, other._grants
 
     def grant(self, path: str) -> Grant:
         """What is granted for `/package.Service/Method`; nobody may call what the table doesn't name."""

@@ -69,8 +69,8 @@ class SharedConnections:
     def channel(self, caller: str, service: str) -> Channel:
         speaks = self._policy.speaks_for_users(caller)
         if service in self._own_services:
-            return ClientChannel(self._inside, caller, service, speaks_for_users=speaks, retries=False)
-        return ClientChannel(self._socket(service), caller, service, speaks_for_users=speaks, retries=True)
+            return ClientChannel(self._inside, caller, service, speaks_for_users=speaks, is_far=False)
+        return ClientChannel(self._socket(service), caller, service, speaks_for_users=speaks, is_far=True)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         return calls.beside(work)

@@ -14,21 +14,26 @@ from grpc.aio import Channel, Server
 from grpc_health.v1 import health_pb2_grpc
 
 from services.kit import leader
-from services.kit.auth import Policy
+from services.kit.auth import PROCESS, Policy
 from services.kit.clock import system_clock
 from services.kit.connections import SharedConnections, Unconfigured
 from services.kit.events import event_bus
 from services.kit.events.port import Delivery, EventBus, Subscription
+from services.kit.limits.edge import RateLimitService, add_rate_limits_to_server
 from services.kit.loop_lag import LoopLag
+from services.kit.policy_file import follow
 from services.kit.relay import Relay
 from services.kit.rpc import calls
+from services.kit.rpc.bundles import Bundles
 from services.kit.rpc.health import SERVICE_NAME as HEALTH
 from services.kit.rpc.health import Health
-from services.kit.rpc.identity import IsRevoked
+from services.kit.rpc.identity import IsRevoked, certified_caller, claimed_caller
 from services.kit.rpc.inprocess import InProcessServer
 from services.kit.rpc.pipeline import Rules
 from services.kit.rpc.reflection import add_reflection
 from services.kit.rpc.server import Registry, serve_on
+from services.kit.rpc.shedding import Pressure
+from services.kit.rpc.waiting import Waiting
 from services.kit.secrets import Secrets
 from services.kit.service import Parts, Service, ServiceKit
 from services.kit.settings import Settings
@@ -78,8 +83,12 @@ class Runtime:
         self.loop_lag = LoopLag()
         self._settings = settings
         self._process_work = process_work
-        policy = Policy.load(settings.policy)
-        self._rules = Rules(policy, is_revoked)
+        self._policy = policy = Policy.load(settings.policy)
+        prefix = settings.spiffe_prefix
+        caller = certified_caller(prefix) if prefix else claimed_caller
+        self._waiting = Waiting()
+        pressure = Pressure(most_calls=settings.shed_calls, most_wait=settings.shed_wait_seconds, wait=lambda: self._waiting.seconds)
+        self._rules = Rules(policy, is_revoked, caller, pressure=pressure)
         self._serves, self._works = settings.role != "work", settings.role != "serve"
         self._registry = Registry(self._rules, max_calls=settings.max_concurrent_calls, max_streams=settings.max_concurrent_streams)
         self._outside = self._registry if self._serves else Registry(self._rules)
@@ -132,7 +141,7 @@ class Runtime:
         for running in self._running:
             if running.parts.start:
                 await running.parts.start()
-        self._server = serve_on(self._outside, self._settings.listen)
+        self._server = serve_on((Bundles(self._outside, self._rules.caller), self._outside), self._settings.listen)
         self._begin_background()
         await self._server.start()
         self._health.serve()
@@ -183,6 +192,8 @@ class Runtime:
         add_reflection(self._outside, (*names, HEALTH))
         if collector := telemetry.collector(self._settings):
             self._outside.add_open(add_collector_to_server, collector)
+        if self._serves and self._settings.redis_url:
+            self._outside.add_open(add_rate_limits_to_server, RateLimitService(self._connections.redis))
         return health
 
     async def _reach_servers(self) -> None:
@@ -197,8 +208,11 @@ class Runtime:
 
     def _begin_background(self) -> None:
         self._keep("loop lag", self.loop_lag.measure)
+        self._keep("policy", lambda: follow(self._policy, self._settings.policy))
+        if self._serves and self._settings.shed_wait_seconds:
+            self._keep("waiting", lambda: self._waiting.measure(self._settings.listen))
         for index, work in enumerate(self._process_work if self._serves else ()):
-            self._keep(f"process {index}", lambda work=work: work(lambda service: self._connections.channel("process", service)))
+            self._keep(f"process {index}", lambda work=work: work(lambda service: self._connections.channel(PROCESS, service)))
         for running in self._running:
             name = running.service.name
             for index, work in enumerate(running.parts.background):

@@ -72,6 +72,11 @@ class Settings(BaseSettings):
     policy: Path = REPOSITORY / "mesh" / "policy.yaml"
     """The table of who may call what."""
 
+    spiffe_prefix: str = ""
+    """In a mesh, what the names in its certificates begin with: `spiffe://cluster.local/ns/bazaar/sa/`. Who calls is then whom the header
+    x-forwarded-client-cert names, which the sidecar writes; a call without one is nobody's. Unset: callers are believed.
+    """
+
     addresses: dict[str, str] = {}
     """`BAZAAR_ADDRESS_<SERVICE>`: where a service lives that this process doesn't run: `unix:/run/bazaar/orders.sock`."""
 
@@ -98,6 +103,14 @@ class Settings(BaseSettings):
 
     max_concurrent_streams: int = Field(default=10_000, gt=0)
     """Streaming calls that one service keeps open at once; more are answered RESOURCE_EXHAUSTED / OVERLOADED."""
+
+    shed_calls: int = Field(default=100, ge=0)
+    """Unary calls of clients that a process works on at once before those of priority 3 are refused, UNAVAILABLE / SHED; at twice as many
+    those of priority 2 too; 0: never."""
+
+    shed_wait_seconds: float = Field(default=1.0, ge=0)
+    """How long the simplest call may wait for its answer, on average over a second, before calls of priority 3 are refused; at twice that
+    those of priority 2 too; 0: never."""
 
     start_timeout_seconds: float = Field(default=30, ge=0)
     """How long a starting process waits for its databases before it gives up."""

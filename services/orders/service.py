@@ -12,6 +12,7 @@ from bazaar.orders.v1 import orders_pb2, orders_service_pb2_grpc
 from bazaar.orders.v1 import orders_service_pb2 as pb
 from bazaar.payments.v1 import payments_pb2
 from services.kit.paging import PageTokens
+from services.kit.rpc import streams
 from services.kit.rpc.calls import current, outlive_caller
 from services.kit.telemetry import tracing
 from services.orders.content import Placed
@@ -85,17 +86,21 @@ class OrdersServicer(orders_service_pb2_grpc.OrdersServiceServicer):
         return pb.ListOrdersResponse(orders=[to_proto(order) for order in page], next_page_token=token)
 
     async def WatchOrder(self, request: pb.WatchOrderRequest, context: grpc.aio.ServicerContext) -> AsyncIterator[pb.WatchOrderResponse]:
-        sent = request.after_version
+        sent = max(request.after_version, int(request.last_event_id or 0))
         with self._watchers.watch(request.order_id) as changed:
             while True:
                 changed.clear()
                 order = await self._readable(request.order_id)
                 is_last = order.state in FINAL
-                if order.version > sent or is_last:
-                    yield pb.WatchOrderResponse(order=to_proto(order), is_last=is_last)
+                event_id = str(order.version)
+                if order.version > sent:
+                    yield pb.WatchOrderResponse(order=to_proto(order), is_last=is_last, event_id=event_id)
                     sent = order.version
+                elif is_last:
+                    yield pb.WatchOrderResponse(is_last=True, event_id=event_id)
                 if is_last:
                     return
+                await streams.begin(context)
                 await _set_or_time_out(changed)
 
     async def StreamOrderLines(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import hashlib
+from collections.abc import AsyncIterator, Iterable
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,6 +13,7 @@ from bazaar.ranking.v1 import ranking_pb2, ranking_service_pb2_grpc
 from bazaar.ranking.v1 import ranking_service_pb2 as pb
 from bazaar.type.v1 import money_pb2
 from services.kit.money import exponent
+from services.kit.rpc import streams
 from services.ranking.audit import Audit
 from services.ranking.details import Details
 from services.ranking.fresh import Fresh
@@ -56,12 +58,15 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         self, request: pb.WatchTopProductsRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.WatchTopProductsResponse]:
         query, limit = self._query(request, request.category), request.limit or _LIMIT
-        shown: Sequence[ranking_pb2.RankedProduct] | None = None
+        shown = request.last_event_id
         while True:
             top = await self._top(query, limit)
-            if shown is None or list(top.products) != shown:
-                shown = list(top.products)
-                yield pb.WatchTopProductsResponse(products=top.products, source=top.source, as_of=top.as_of, degraded=top.degraded)
+            if (event_id := _digest(top.products)) != shown:
+                shown = event_id
+                yield pb.WatchTopProductsResponse(
+                    products=top.products, source=top.source, as_of=top.as_of, degraded=top.degraded, event_id=event_id
+                )
+            await streams.begin(context)
             await asyncio.sleep(_WATCH_EVERY_SECONDS)
 
     async def VerifyRanking(self, request: pb.VerifyRankingRequest, context: grpc.aio.ServicerContext) -> pb.VerifyRankingResponse:
@@ -101,6 +106,12 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         read_at = Timestamp()
         read_at.FromDatetime(answer.as_of)
         return pb.QueryTopProductsResponse(products=products, source=_source(answer), as_of=read_at, degraded=sorted(page.away))
+
+
+def _digest(products: Iterable[ranking_pb2.RankedProduct]) -> str:
+    """The same for the same products with the same counts and details."""
+    parts = [product.SerializeToString(deterministic=True) for product in products]
+    return hashlib.blake2b(b"".join(len(part).to_bytes(4, "big") + part for part in parts), digest_size=12).hexdigest()
 
 
 def _ranked(rank: int, count: Count, query: Query, details: dict[str, ranking_pb2.ProductDetails]) -> ranking_pb2.RankedProduct:

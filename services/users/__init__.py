@@ -8,9 +8,11 @@ from pathlib import Path
 from bazaar.users.v1.users_service_pb2_grpc import add_UsersServiceServicer_to_server
 from services.kit.ids import uuid7
 from services.kit.leader import Lease
+from services.kit.limits.attempts import Attempts
 from services.kit.service import Parts, Service, ServiceKit
 from services.kit.timers import Timer
 from services.users.addresses import AddressStore
+from services.users.attempts import LoginAttempts
 from services.users.events import USERS
 from services.users.login import Logins
 from services.users.model import User
@@ -27,7 +29,9 @@ def build(kit: ServiceKit) -> Parts:
     """Wires the rooms of users."""
     users, sessions, addresses = UserStore(kit.database), SessionStore(kit.database), AddressStore(kit.database)
     passwords, keys = Passwords(), SigningKeys(kit.secrets)
-    logins = Logins(users, sessions, passwords, keys, kit.clock)
+    # Without Redis the shop is still one that can be logged in to.
+    attempts = LoginAttempts(Attempts(kit.redis), keys) if kit.settings.redis_url else None
+    logins = Logins(users, sessions, passwords, keys, kit.clock, attempts)
 
     async def create_first_admin() -> None:
         if not await users.is_registered(ADMIN_EMAIL):

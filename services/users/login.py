@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from typing import NamedTuple
 
 from services.kit.clock import Clock
 from services.kit.ids import uuid7
+from services.users.attempts import LoginAttempts
 from services.users.model import (
     ACCESS_TOKEN_LIFE,
     CredentialsInvalid,
@@ -37,20 +38,37 @@ class Tokens(NamedTuple):
 class Logins:
     """Opens, refreshes and ends sessions."""
 
-    def __init__(self, users: UserStore, sessions: SessionStore, passwords: Passwords, keys: SigningKeys, clock: Clock) -> None:
+    def __init__(
+        self,
+        users: UserStore,
+        sessions: SessionStore,
+        passwords: Passwords,
+        keys: SigningKeys,
+        clock: Clock,
+        attempts: LoginAttempts | None,
+    ) -> None:
         self._users = users
         self._sessions = sessions
         self._passwords = passwords
         self._keys = keys
         self._refresh_tokens = RefreshTokens(keys)
         self._clock = clock
+        self._attempts = attempts
 
-    async def open(self, email: str, password: str, user_agent: str) -> Tokens:
+    async def open(self, email: str, password: str, user_agent: str, address: str) -> Tokens:
         """Opens a session.
+
+        Args:
+            address: where the call comes from; empty when that isn't known.
 
         Raises:
             CredentialsInvalid: nobody has this email, or another password; both take the same time.
+            TooManyAttempts: so often has it gone wrong that this time nothing was looked up.
         """
+        async with self._attempts.attempt(email, address) if self._attempts else nullcontext():
+            return await self._opened(email, password, user_agent)
+
+    async def _opened(self, email: str, password: str, user_agent: str) -> Tokens:
         found = await self._users.credentials(email)
         if not await self._passwords.is_right(password, found[1] if found else None) or found is None:
             raise CredentialsInvalid

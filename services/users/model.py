@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from ipaddress import ip_address, ip_network
 
-from services.kit.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unauthenticated
+from services.kit.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unauthenticated
 
 ACCESS_TOKEN_LIFE = timedelta(minutes=10)
 REFRESH_TOKEN_LIFE = timedelta(days=30)
@@ -16,6 +17,9 @@ CLOCK_SKEW = timedelta(minutes=1)
 """How far the clock of whoever checks an access token may be behind ours."""
 REPEAT_WITHIN = timedelta(seconds=10)
 """A refresh token that comes again so soon after its use is a lost answer or a second tab, not a thief."""
+FAILURES_WITHIN = timedelta(minutes=1)
+MOST_FAILURES, MOST_FAILURES_OF_ADDRESS = 20, 300
+"""Failed logins within that time, for one email and from one address."""
 MOST_ADDRESSES = 50
 LONGEST_USER_AGENT = 200
 STAFF = frozenset({"support", "admin"})
@@ -56,6 +60,15 @@ class CredentialsInvalid(Unauthenticated):
 
     def __init__(self) -> None:
         super().__init__("Email or password is wrong.")
+
+
+class TooManyAttempts(ResourceExhausted):
+    """Too many failed logins; said before anything is looked up, so that it says nothing of the account."""
+
+    reason = "TOO_MANY_ATTEMPTS"
+
+    def __init__(self, retry_after: timedelta) -> None:
+        super().__init__("Too many failed logins; try again later.", retry_after=retry_after)
 
 
 class RefreshTokenInvalid(Unauthenticated):
@@ -178,6 +191,15 @@ def opened(session_id: str, user_id: str, token_hash: bytes, user_agent: str, no
     """A session as a login begins it."""
     expires_at = now + REFRESH_TOKEN_LIFE
     return Session(session_id, user_id, token_hash, created_at=now, refreshed_at=now, expires_at=expires_at, user_agent=user_agent)
+
+
+def place_of(address: str) -> str:
+    """What stands for an address when attempts are counted: whoever has one IPv6 address has a whole /64. Empty if it is none."""
+    try:
+        bits = 64 if ip_address(address).version == 6 else 32
+    except ValueError:
+        return ""
+    return str(ip_network(f"{address}/{bits}", strict=False))
 
 
 def normal_email(email: str) -> str:

@@ -61,8 +61,9 @@ class UsersServicer(UsersServiceServicer):
         return pb.RegisterResponse.FromString(await self._users.create([new], once=Once(key, wire.registered)))
 
     async def Login(self, request, context):
-        agent = dict(context.invocation_metadata() or ()).get("user-agent", "")
-        tokens = await self._logins.open(normal_email(request.email), request.password, readable_user_agent(str(agent)))
+        metadata = dict(context.invocation_metadata() or ())
+        agent, address = readable_user_agent(str(metadata.get("user-agent", ""))), str(metadata.get(calls.ADDRESS, ""))
+        tokens = await self._logins.open(normal_email(request.email), request.password, agent, address)
         return pb.LoginResponse(**tokens._asdict())
 
     async def RefreshSession(self, request, context):

@@ -51,7 +51,7 @@ async def stage(bus: EventBus) -> Stage:
     return await stage_on(bus)
 
 
-@pytest.fixture(params=["socket", "in-process"])
+@pytest.fixture(params=["socket", "bundled", "in-process"])
 def transport(request: pytest.FixtureRequest) -> str:
     """What carries a call."""
     return request.param

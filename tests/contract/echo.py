@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import importlib
 import sys
 import tempfile
@@ -11,23 +12,42 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import google.api
 import grpc
+import grpc_tools
 import pytest
 from grpc_tools import protoc
 
 from services.kit.auth import Policy
+from services.kit.rpc.bundles import Bundles
 from services.kit.rpc.client import ClientChannel, socket_channel
 from services.kit.rpc.inprocess import InProcessServer
 from services.kit.rpc.pipeline import Rules
 from services.kit.rpc.server import Registry, serve_on
 
+GOOGLEAPIS = Path(next(iter(google.api.__path__))).parents[1]
+WELL_KNOWN = Path(grpc_tools.__file__).parent / "_proto"
 _METHOD = "bazaar.test.v1.EchoService"
+_COMPANION = "a companion"
 
 
 def _compiled() -> tuple[Any, Any]:
     with tempfile.TemporaryDirectory() as folder:
         here = str(Path(__file__).parent)
-        assert protoc.main(["protoc", f"-I{here}", f"--python_out={folder}", f"--grpc_python_out={folder}", f"{here}/echo.proto"]) == 0
+        assert (
+            protoc.main(
+                [
+                    "protoc",
+                    f"-I{here}",
+                    f"-I{GOOGLEAPIS}",
+                    f"-I{WELL_KNOWN}",
+                    f"--python_out={folder}",
+                    f"--grpc_python_out={folder}",
+                    f"{here}/echo.proto",
+                ]
+            )
+            == 0
+        )
         sys.path.insert(0, folder)
         try:
             return importlib.import_module("echo_pb2"), importlib.import_module("echo_pb2_grpc")
@@ -45,6 +65,7 @@ POLICY = Policy(
             f"{_METHOD}/Collect": {"callers": ["edge"], "roles": ["anyone"]},
             f"{_METHOD}/Repeat": {"callers": ["edge"], "roles": ["anyone"]},
             f"{_METHOD}/Chat": {"callers": ["edge"], "roles": ["anyone"]},
+            f"{_METHOD}/Watch": {"callers": ["edge"], "roles": ["anyone"]},
         },
     }
 )
@@ -59,8 +80,11 @@ class Echo(stubs.EchoServiceServicer):
         self.collect: Any = None
         self.repeat: Any = None
         self.chat: Any = None
+        self.watch: Any = None
 
     async def Echo(self, request: Any, context: Any) -> Any:
+        if request.text == _COMPANION:
+            return pb.EchoResponse()
         self.requests.append(request)
         if self.echo:
             return await self.echo(request, context)
@@ -87,6 +111,10 @@ class Echo(stubs.EchoServiceServicer):
             async for request in request_iterator:
                 yield pb.EchoResponse(text=request.text)
 
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        async for response in self.watch(request, context):
+            yield response
+
 
 @dataclass
 class Served:
@@ -94,36 +122,53 @@ class Served:
 
     service: Echo
     registry: Registry
+    bundles: Bundles
     inner: grpc.aio.Channel
     stopping: Any
     revoked: set[str] = field(default_factory=set)
+    is_bundled: bool = False
 
-    def stub(self, caller: str = "edge", *, retries: bool = False) -> Any:
+    def stub(self, caller: str = "edge", *, is_far: bool = False) -> Any:
+        """A client; where calls are bundled, each of Echo goes out with another one."""
         speaks = POLICY.speaks_for_users(caller)
-        return stubs.EchoServiceStub(ClientChannel(self.inner, caller, "echo", speaks_for_users=speaks, retries=retries))
+        is_far = is_far or self.is_bundled
+        stub = stubs.EchoServiceStub(ClientChannel(self.inner, caller, "echo", speaks_for_users=speaks, is_far=is_far))
+        if self.is_bundled:
+            stub.Echo = _accompanied(stub.Echo)
+        return stub
 
     async def stop(self, grace: float) -> None:
         await self.stopping(grace)
 
 
+def _accompanied(echo: Any) -> Any:
+    def call(*arguments: Any, **options: Any) -> Any:
+        contextvars.Context().run(echo, pb.EchoRequest(text=_COMPANION))
+        return echo(*arguments, **options)
+
+    return call
+
+
 @asynccontextmanager
 async def served(transport: str, folder: Path, **limits: int) -> AsyncIterator[Served]:
-    """Serves over `socket` or `in-process`."""
+    """Serves over a `socket`, calls alone or each `bundled` with another, or `in-process`."""
     revoked: set[str] = set()
-    registry = Registry(Rules(POLICY, revoked.__contains__), **limits)
+    rules = Rules(POLICY, revoked.__contains__)
+    registry = Registry(rules, **limits)
     service = Echo()
     registry.add("echo", [(stubs.add_EchoServiceServicer_to_server, service)])
+    bundles = Bundles(registry, rules.caller)
     async with AsyncExitStack() as stack:
-        if transport == "socket":
-            server = serve_on(registry, f"unix:{folder}/echo.sock")
+        if transport != "in-process":
+            server = serve_on((bundles, registry), f"unix:{folder}/echo.sock")
             await server.start()
             stack.push_async_callback(server.stop, 0)
             channel = await stack.enter_async_context(socket_channel(f"unix:{folder}/echo.sock"))
-            yield Served(service, registry, channel, server.stop, revoked)
+            yield Served(service, registry, bundles, channel, server.stop, revoked, is_bundled=transport == "bundled")
         else:
             inside = InProcessServer(registry)
             stack.push_async_callback(inside.stop, 0)
-            yield Served(service, registry, inside.channel(), inside.stop, revoked)
+            yield Served(service, registry, bundles, inside.channel(), inside.stop, revoked)
 
 
 async def failure(call: Any) -> grpc.aio.AioRpcError:

@@ -23,7 +23,7 @@ async def answered_after(failures: int, call: str, folder: Path) -> tuple[int, g
 
     async with served("socket", folder) as echo:
         echo.service.echo = echo.service.collect = fail_first
-        stub = echo.stub(retries=True)
+        stub = echo.stub(is_far=True)
         running = stub.Echo(pb.EchoRequest()) if call == "Echo" else stub.Collect(iter([pb.EchoRequest()]))
         try:
             await running

@@ -33,7 +33,7 @@ def python(tmp_path: Path) -> Callable[[str], Path]:
 @pytest.fixture
 def launch(tmp_path: Path) -> Callable[[Path], tuple[int, str]]:
     """Runs a launcher that has no environment yet with an interpreter; returns its exit code and what it says."""
-    for name in ("bazaar", "requirements.txt", "requirements-redis.txt"):
+    for name in ("bazaar", "requirements.txt", "requirements-redis.txt", "requirements-docs.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
 
     def run(python: Path) -> tuple[int, str]:

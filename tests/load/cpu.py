@@ -37,6 +37,11 @@ class Cpu:
         return own + children + sum(_used(int(pid))[0] for pid in tasks)
 
 
+def used(pid: int) -> float:
+    """Seconds, by a process that runs."""
+    return _used(pid)[0]
+
+
 def _used(pid: int) -> tuple[float, float]:
     """By a process, and by its children that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -26,7 +26,7 @@ from tests.simulation.world import SKUS, WAREHOUSES, World
 
 STEPS = int(os.environ.get("BAZAAR_SIMULATION_STEPS", "20000"))
 STEPS_A_RUN = 100
-_LEAST_A_RUN = 75
+_LEAST_A_RUN = 65
 """On an average: some end sooner."""
 
 BODIES = [

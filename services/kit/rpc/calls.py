@@ -25,8 +25,18 @@ T = TypeVar("T")
 
 CALLER = "x-bazaar-caller"
 USER = "x-bazaar-user"
+INSIDE = "inprocess:"
+"""The peer of a call from within the process."""
+
+FORWARDED_CERTIFICATE = "x-forwarded-client-cert"
+"""Whose certificate the sidecar has seen; it overwrites what a caller says."""
 IDEMPOTENCY_KEY = "idempotency-key"
+ADDRESS = "x-bazaar-address"
+"""Where a client calls from; the edge tells it to those alone who count logins. Personal: neither logged nor traced."""
+LAST_EVENT_ID = "last-event-id"
 TRACEPARENT = "traceparent"
+BUNDLE = "x-bazaar-bundle"
+"""How many calls a message holds (kit.rpc.bundles)."""
 
 _current: ContextVar[Call] = ContextVar("bazaar_call")
 _outliving: set[asyncio.Task[Any]] = set()

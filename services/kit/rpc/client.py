@@ -15,6 +15,7 @@ import grpc
 from grpc.aio import Channel
 
 from services.kit.auth import claims_of
+from services.kit.rpc.bundles import Bundler
 from services.kit.rpc.calls import CALLER, TRACEPARENT, USER, Call, find
 from services.kit.rpc.client_calls import RepeatedCall, TracedCall
 from services.kit.rpc.methods import facts_of
@@ -52,22 +53,24 @@ class ClientChannel(Channel):
         caller: the identity of the service that calls.
         callee: the service that is called, for the spans.
         speaks_for_users: whether the policy believes that service about the user; otherwise the user is not sent.
-        retries: whether a repeatable call that finds nobody (UNAVAILABLE) is tried again, up to 3 times in all.
+        is_far: whether it leads to another process: calls that are made together go together (kit.rpc.bundles), and a repeatable one that
+            finds nobody (UNAVAILABLE) is tried again, up to 3 times in all.
     """
 
-    def __init__(self, inner: Channel, caller: str, callee: str, *, speaks_for_users: bool, retries: bool) -> None:
+    def __init__(self, inner: Channel, caller: str, callee: str, *, speaks_for_users: bool, is_far: bool) -> None:
         self._inner = inner
         self._caller = caller
         self._callee = callee
         self._speaks_for_users = speaks_for_users
-        self._retries = retries
+        self._is_far = is_far
 
     def unary_unary(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, _registered_method: bool = False
     ) -> Any:
-        send = self._inner.unary_unary(method, request_serializer, response_deserializer)
-        attempts = _ATTEMPTS if self._retries and facts_of(method).is_repeatable else 1
-        return _Unary(send, self._outgoing(method), attempts)
+        if not self._is_far:
+            return _Unary(self._inner.unary_unary(method, request_serializer, response_deserializer), self._outgoing(method), 1)
+        send = Bundler(self._inner, method, request_serializer, response_deserializer)
+        return _Unary(send, self._outgoing(method), _ATTEMPTS if facts_of(method).is_repeatable else 1)
 
     def unary_stream(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, _registered_method: bool = False

@@ -15,6 +15,8 @@ from services.kit.telemetry.calls import finish
 from services.kit.telemetry.tracing import AnySpan
 
 _FIRST_PAUSE_SECONDS = 0.05
+_NOBODY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+"""Nobody is there to answer. A gRPC server that stops calls off what has just come; what the caller itself calls off ends otherwise."""
 
 
 class _OuterCall(grpc.aio.UnaryUnaryCall[Any, Any]):
@@ -81,7 +83,7 @@ class TracedCall(_OuterCall):
 
 
 class RepeatedCall(_OuterCall):
-    """Is sent again while it finds nobody (UNAVAILABLE).
+    """Is sent again while it finds nobody.
 
     Args:
         attempts: how often it is sent at most, this time included.
@@ -105,7 +107,7 @@ class RepeatedCall(_OuterCall):
             try:
                 return await self._call
             except AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or not self._attempts_left:
+                if error.code() not in _NOBODY or not self._attempts_left:
                     raise
             await self._pause()
             self._call = self._send_again()

@@ -10,9 +10,9 @@ import grpc
 import structlog
 from grpc.aio import EOF, AbortError, ServicerContext
 
+from services.kit.rpc.calls import INSIDE
 from services.kit.rpc.exchange import Exchange, Metadatum
 
-_PEER = "inprocess:"
 _log = structlog.get_logger("bazaar.rpc")
 
 
@@ -105,7 +105,7 @@ class InProcessContext(ServicerContext[Any, Any]):
         """Nothing is compressed."""
 
     def peer(self) -> str:
-        return _PEER
+        return INSIDE
 
     def peer_identities(self) -> None:
         return None

@@ -24,9 +24,22 @@ class MethodFacts:
     creates: str = ""
     """Where to find what the method makes; empty: it makes nothing."""
 
+    priority: int = 1
+    """1 is never shed."""
+
     @property
     def takes_request_id(self) -> bool:
         return self.request is not None and "request_id" in self.request.fields_by_name
+
+    @property
+    def can_resume(self) -> bool:
+        """Its stream goes on after the last event that the caller has."""
+        return self.request is not None and "last_event_id" in self.request.fields_by_name
+
+    @property
+    def tells_failure(self) -> bool:
+        """Its stream's last message says why it failed: for clients that don't see a call's status once the answer has begun."""
+        return self.response is not None and "error" in self.response.fields_by_name
 
 
 def facts_of(path: str) -> MethodFacts:
@@ -42,4 +55,4 @@ def facts_of(path: str) -> MethodFacts:
     options = method.GetOptions()
     is_repeatable = options.idempotency_level in (MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTENT)
     own = options.Extensions[method_options_pb2.method]
-    return MethodFacts(method.input_type, method.output_type, is_repeatable, own.cacheable_seconds, own.creates)
+    return MethodFacts(method.input_type, method.output_type, is_repeatable, own.cacheable_seconds, own.creates, own.priority)

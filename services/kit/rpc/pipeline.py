@@ -1,7 +1,7 @@
 """What every call passes through on the server side, whatever brought it here.
 
-In this order: span, concurrency cap, deadline, caller and principal, authorization, idempotency key, validation, handler; and what is
-raised anywhere on the way becomes a status.
+In this order: span, shedding, concurrency cap, deadline, caller and principal, authorization, idempotency key, validation, handler; and
+what is raised anywhere on the way becomes a status.
 """
 
 from __future__ import annotations
@@ -9,20 +9,23 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
 from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
 
 from services.kit.auth import EDGE, Policy
 from services.kit.errors import Unavailable
+from services.kit.rpc import streams
 from services.kit.rpc.admission import Cap, OpenStreams
-from services.kit.rpc.calls import CALLER, TRACEPARENT, USER, enter, within
+from services.kit.rpc.calls import LAST_EVENT_ID, TRACEPARENT, USER, enter, within
 from services.kit.rpc.headers import Announce, caching, locating
-from services.kit.rpc.identity import IsRevoked, fold_idempotency_key, identified
+from services.kit.rpc.identity import CallerOf, IsRevoked, claimed_caller, fold_idempotency_key, fold_last_event_id, identified
 from services.kit.rpc.methods import MethodFacts, facts_of
+from services.kit.rpc.shedding import SHED_METADATA, Pressure, Shed
 from services.kit.rpc.status import CODES, metadata_of, reason_in, to_status
 from services.kit.rpc.validation import ValidationFailed, validation_of
 from services.kit.telemetry.calls import answer_to_edge, finish, server_span
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 UNREADABLE = object()
 """Stands for a request whose bytes are no message."""
 
+_UNCOUNTED = nullcontext()
+
 UNARY_TIMEOUT_SECONDS = 30.0
 """For a unary call that comes without a deadline to a method without a timeout of its own."""
 
@@ -44,7 +49,9 @@ class Rules:
 
     policy: Policy
     is_revoked: IsRevoked
+    caller: CallerOf = claimed_caller
     streams: OpenStreams = field(default_factory=OpenStreams)
+    pressure: Pressure = field(default_factory=Pressure)
 
 
 class Method:
@@ -61,14 +68,18 @@ class Method:
         self._service = service
         self._rules = rules
         self._cap = cap
-        self._grant = rules.policy.grant(path)
-        self._timeout = _own_timeout(self._grant.timeout.total_seconds() if self._grant.timeout else None, handler)
+        granted = rules.policy.grant(path).timeout
+        self._timeout = _own_timeout(granted.total_seconds() if granted else None, handler)
         facts = facts_of(path)
+        self._priority = facts.priority
         self._streams = rules.streams if handler.response_streaming else nullcontext()
+        self._counted = nullcontext() if handler.response_streaming else rules.pressure
         self._check = validation_of(facts.request) if facts.request else None
         self._announce = _announcing(facts)
         self._streams_requests = bool(handler.request_streaming)
         self._folds_key = facts.takes_request_id and not self._streams_requests
+        self._can_resume = facts.can_resume
+        self._farewell = GetMessageClass(facts.response) if facts.response and facts.tells_failure else None
         self._behaviour = _behaviour_of(handler)
         self._answer = self._write_all if inspect.isasyncgenfunction(self._behaviour) else self._behaviour
         self.handler = _rebuilt(handler, self.serve)
@@ -77,13 +88,15 @@ class Method:
     async def serve(self, request: Any, context: Context) -> Any:
         """Answers one call: returns the response, or writes the responses of a stream."""
         metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
-        caller: str = metadata.get(CALLER, "")
+        caller = self._rules.caller(metadata, context.peer)
         with server_span(self._path, traceparent=metadata.get(TRACEPARENT), caller=caller, service=self._service) as span:
             if caller == EDGE:
                 context.set_trailing_metadata(answer_to_edge(span))
             try:
-                with self._cap, self._streams:
-                    response = await self._admitted(request, context, metadata)
+                if self._priority > 1 and caller == EDGE:
+                    self._check_pressure(context)
+                with self._cap, self._streams, self._counted if caller == EDGE else _UNCOUNTED:
+                    response = await self._admitted(request, context, metadata, caller)
                 if self._announce and caller == EDGE:
                     await context.send_initial_metadata(self._announce(request, response, USER in metadata))
                 finish(span, _name_of(context.code()))
@@ -100,18 +113,34 @@ class Method:
             except Exception as error:
                 status = to_status(error, self._path)
                 finish(span, CODES[status.code].name, reason_in(status))
+        if self._farewell and streams.has_begun():
+            with suppress(grpc.aio.InternalError):  # the caller has gone
+                await context.write(self._farewell(error=status))
         kept = tuple(context.trailing_metadata() or ())
         return await context.abort(CODES[status.code], status.message, (*kept, *metadata_of(status)))
 
-    async def _admitted(self, request: Any, context: Context, metadata: dict[str, Any]) -> Any:
+    def _check_pressure(self, context: Context) -> None:
+        try:
+            self._rules.pressure.check(self._priority)
+        except Shed:
+            told = (SHED_METADATA, str(self._rules.pressure.shed_from))
+            context.set_trailing_metadata((*(context.trailing_metadata() or ()), told))
+            raise
+
+    async def _admitted(self, request: Any, context: Context, metadata: dict[str, Any], caller: str) -> Any:
         left, own = cast("float | None", context.time_remaining()), self._timeout
         # The transport enforces the caller's deadline; only one of our own needs a clock here.
         limit = own if own is not None and (left is None or own < left) else None
-        call = identified(self._rules.policy, self._grant, self._rules.is_revoked, metadata, left if limit is None else limit)
+        policy = self._rules.policy
+        # Asked at each call: the policy may change.
+        grant = policy.grant(self._path)
+        call = identified(policy, grant, self._rules.is_revoked, caller, metadata, left if limit is None else limit)
         if request is UNREADABLE:
             raise ValidationFailed("The request cannot be read as a message of its type.")
         if self._folds_key and (key := fold_idempotency_key(request, call.idempotency_key)) != call.idempotency_key:
             call = replace(call, idempotency_key=key)
+        if self._can_resume:
+            fold_last_event_id(request, metadata.get(LAST_EVENT_ID, ""))
         enter(call)
         if self._streams_requests:
             request = _checked(request, self._check)
@@ -124,6 +153,7 @@ class Method:
         async with aclosing(self._behaviour(request, context)) as responses:
             async for response in responses:
                 await context.write(response)
+                streams.note_begun()
 
 
 async def _checked(requests: AsyncIterator[Any], check: Callable[[Any], None] | None) -> AsyncIterator[Any]:

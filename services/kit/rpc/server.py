@@ -110,13 +110,16 @@ def _unknown(path: str) -> grpc.RpcMethodHandler[Any, Any]:
     return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-def serve_on(registry: Registry, listen: str) -> Server:
+def serve_on(handlers: Sequence[grpc.GenericRpcHandler], listen: str) -> Server:
     """A server for `unix:/path.sock` (made with mode 0600) or `host:port`, bound and not yet started.
+
+    Args:
+        handlers: asked in this order; the first that knows a call takes it.
 
     Raises:
         SocketTaken: somebody answers there already, or it cannot be bound.
     """
-    server = grpc.aio.server(handlers=(registry,), options=SOCKET_OPTIONS)
+    server = grpc.aio.server(handlers=handlers, options=SOCKET_OPTIONS)
     if listen.startswith("unix:"):
         _bind_privately(server, Path(listen.removeprefix("unix:")))
     else:

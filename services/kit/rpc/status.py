@@ -5,6 +5,7 @@ Every error has one ErrorInfo with a reason of bazaar.type.v1.ErrorReason; see h
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Iterable
 from typing import cast
@@ -18,7 +19,7 @@ from google.rpc import error_details_pb2, status_pb2  # pyright: ignore[reportMi
 from services.kit.errors import DomainError, InvalidArgument, Status
 
 DOMAIN = "bazaar.dev"
-DETAILS = "grpc-status-details-bin"
+DETAILS, RETRY_AFTER = "grpc-status-details-bin", "retry-after"
 
 CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 """grpc's status codes by their number."""
@@ -55,9 +56,13 @@ def status_of(code: int, message: str, reason: str, **metadata: str) -> status_p
     return status
 
 
-def metadata_of(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
-    """The trailing metadata that carries a status with its details."""
-    return ((DETAILS, status.SerializeToString()),)
+def metadata_of(status: status_pb2.Status) -> tuple[tuple[str, str | bytes], ...]:
+    """The trailing metadata that carries a status with its details, and in HTTP's own words when to come back."""
+    details = (DETAILS, status.SerializeToString())
+    retry = error_details_pb2.RetryInfo()
+    if any(detail.Unpack(retry) for detail in status.details):
+        return details, (RETRY_AFTER, str(max(1, math.ceil(retry.retry_delay.ToTimedelta().total_seconds()))))
+    return (details,)
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from tests.flow.edge.contract import faults
 from tests.running import RunningBazaar
 from tools.shop.account import ADMIN
 
@@ -49,7 +50,7 @@ class Customer:
 
 
 class Edge:
-    """REST calls, each looked through for what must not leave the house."""
+    """REST calls, each looked through for what must not leave the house, and held against the OpenAPI document."""
 
     def __init__(self, running: RunningBazaar) -> None:
         self.running = running
@@ -75,6 +76,7 @@ class Edge:
             how["json"] = body
         answer = self.http.request(verb, path, headers={**sent, **(headers or {})}, **how)
         check(answer.text, dict(answer.headers))
+        assert faults(verb, path, answer) == []
         return answer
 
     def ok(self, verb: str, path: str, body: Any = None, **how: Any) -> Any:

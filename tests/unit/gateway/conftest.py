@@ -8,6 +8,7 @@ import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,17 +24,24 @@ from grpc_status import rpc_status
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from redis.asyncio import RedisCluster
 
 from bazaar.catalog.v1 import catalog_service_pb2, catalog_service_pb2_grpc
 from bazaar.orders.v1 import orders_service_pb2, orders_service_pb2_grpc
 from bazaar.ranking.v1 import ranking_service_pb2, ranking_service_pb2_grpc
 from gateway.__main__ import main as write_configuration
+from services.kit.limits.edge import RateLimitService, add_rate_limits_to_server
+from services.kit.redis import open_redis
 from services.kit.rpc.headers import caching
+from services.kit.rpc.shedding import SHED_METADATA, Shed
+from services.kit.rpc.status import metadata_of, to_status
 from tools import certificates, secrets
 from tools.servers import Running, free_port
 from tools.servers.envoy import Envoy
+from tools.servers.redis import Redis
 
 GOOD_FOR_SECONDS = 4
+LONG = "p" * 5000
 
 
 @dataclass
@@ -45,6 +53,10 @@ class Backend:
     remaining: float | None = None
     shown: str = ""
     """The product at the top of every ranking; the category's own when empty."""
+    redis: Running | None = None
+    """What the edges' shared limits are counted in."""
+    shed_from: int = 0
+    """Set, it refuses what isn't of priority 1, and says from which priority on."""
     sampled: dict[str, str] = field(default_factory=dict)
     """What the edge's spans said of `bazaar.sampled`, by trace id."""
 
@@ -71,7 +83,8 @@ class Ranking(ranking_service_pb2_grpc.RankingServiceServicer):
 
     async def WatchTopProducts(self, request, context):
         self._backend.note(context)
-        yield ranking_service_pb2.WatchTopProductsResponse()
+        products = [{"rank": rank, "product_id": f"{LONG}{rank}", "orders": 1} for rank in range(request.limit)]
+        yield ranking_service_pb2.WatchTopProductsResponse(products=products, event_id="first")
         yield ranking_service_pb2.WatchTopProductsResponse(is_last=True)
 
 
@@ -99,12 +112,20 @@ class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
 
     async def ImportProducts(self, request, context):
         self._backend.note(context)
+        await refuse_under_pressure(self._backend, context)
         return catalog_service_pb2.ImportProductsResponse()
 
     async def CreateProduct(self, request, context):
         self._backend.note(context)
+        await refuse_under_pressure(self._backend, context)
         await context.send_initial_metadata((("location", "/v1/products/p1"),))
         return catalog_service_pb2.CreateProductResponse()
+
+
+async def refuse_under_pressure(backend: Backend, context: grpc.aio.ServicerContext) -> None:
+    if backend.shed_from:
+        status = to_status(Shed(backend.shed_from))
+        await context.abort(grpc.StatusCode.UNAVAILABLE, status.message, (*metadata_of(status), (SHED_METADATA, str(backend.shed_from))))
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -142,11 +163,21 @@ def renew_certificate(folder: Path) -> ssl.SSLContext:
 
 @pytest_asyncio.fixture(scope="session")
 async def running_backend(edge_home: Path) -> AsyncIterator[Backend]:
+    server_of_limits = Redis(edge_home / "redis", "test-password")
+    with Running(server_of_limits, edge_home / "redis.log") as running:
+        async with serving_backend(edge_home, open_redis(server_of_limits.url)) as backend:
+            backend.redis = running
+            yield backend
+
+
+@asynccontextmanager
+async def serving_backend(edge_home: Path, redis: RedisCluster) -> AsyncIterator[Backend]:
     backend = Backend()
     server = grpc.aio.server()
     ranking_service_pb2_grpc.add_RankingServiceServicer_to_server(Ranking(backend), server)
     orders_service_pb2_grpc.add_OrdersServiceServicer_to_server(Orders(backend), server)
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(Catalog(backend), server)
+    add_rate_limits_to_server(RateLimitService(redis), server)
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Collector(backend), server)
     servicer = health.HealthServicer()
     await servicer.set("", health_pb2.HealthCheckResponse.ServingStatus.SERVING)
@@ -155,23 +186,46 @@ async def running_backend(edge_home: Path) -> AsyncIterator[Backend]:
     await server.start()
     yield backend
     await server.stop(0)
+    await redis.aclose()
+
+
+@asynccontextmanager
+async def running_edge(home: Path, socket: Path, **settings: str) -> AsyncIterator[Envoy]:
+    """An Envoy in front of whoever serves on the socket.
+
+    Args:
+        home: where its configuration goes; with secrets.
+        settings: environment variables.
+    """
+    port, tls_port = free_port(), free_port()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in settings.items():
+            environment.setenv(name, value)
+        write_configuration([str(home), str(port), str(tls_port), str(socket)])
+    # Where its administration listens is told by the workers' folder, which edges share here.
+    file = home / "envoy" / "envoy.yaml"
+    file.write_text(file.read_text().replace(f"{socket.parent}/envoy.sock", f"{home}/envoy.sock"))
+    envoy = Envoy(file, port, tls_port)
+    running = Running(envoy, home / "logs" / "envoy.log")
+    # The backend answers Envoy's health check on this loop, so the wait must not block it.
+    running.start()
+    try:
+        await asyncio.to_thread(running.wait)
+        yield envoy
+    finally:
+        running.stop()
 
 
 @pytest_asyncio.fixture(scope="session")
 async def edge(running_backend: Backend, edge_home: Path) -> AsyncIterator[Envoy]:
-    port, tls_port = free_port(), free_port()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("BAZAAR_EDGE_CERTIFICATE", str(edge_home / "own" / "certificate.pem"))
-        environment.setenv("BAZAAR_EDGE_CERTIFICATE_KEY", str(edge_home / "own" / "key.pem"))
-        environment.setenv("BAZAAR_CORS_ORIGINS", "https://shop.example, https://other.example")
-        write_configuration([str(edge_home), str(port), str(tls_port), f"{edge_home}/worker-1.sock"])
-    envoy = Envoy(edge_home / "envoy" / "envoy.yaml", port, tls_port)
-    running = Running(envoy, edge_home / "logs" / "envoy.log")
-    # The backend answers Envoy's health check on this loop, so the wait must not block it.
-    running.start()
-    await asyncio.to_thread(running.wait)
-    yield envoy
-    running.stop()
+    own = edge_home / "own"
+    settings = {
+        "BAZAAR_EDGE_CERTIFICATE": str(own / "certificate.pem"),
+        "BAZAAR_EDGE_CERTIFICATE_KEY": str(own / "key.pem"),
+        "BAZAAR_CORS_ORIGINS": "https://shop.example, https://other.example",
+    }
+    async with running_edge(edge_home, edge_home / "worker-1.sock", **settings) as envoy:
+        yield envoy
 
 
 @pytest_asyncio.fixture
@@ -185,6 +239,7 @@ def backend(running_backend: Backend) -> Backend:
     running_backend.calls = 0
     running_backend.metadata = {}
     running_backend.shown = ""
+    running_backend.shed_from = 0
     return running_backend
 
 

@@ -56,6 +56,19 @@ async def test_the_services_see_the_edge_as_their_caller(client, backend):
     assert backend.metadata["x-bazaar-caller"] == "edge"
 
 
+@pytest.mark.parametrize(("header", "value"), [("if-match", '"7"'), ("idempotency-key", "a1")])
+async def test_what_a_rest_call_says_in_headers_reaches_the_service(client, backend, header, value):
+    await client.get(TOP, headers={header: value})
+
+    assert backend.metadata[header] == value
+
+
+async def test_a_rest_calls_own_deadline_reaches_the_service(client, backend):
+    await client.get(TOP, headers={"grpc-timeout": "700m"})
+
+    assert 0 < backend.remaining <= 0.7
+
+
 async def test_a_client_cannot_name_a_user(client, backend):
     await client.get(TOP, headers={"x-bazaar-user": "eyJzdWIiOiJ1LTkifQ"})
 
@@ -84,7 +97,9 @@ async def test_a_header_of_grpcs_own_that_it_cannot_parse_is_refused(client, bac
     assert (answer.status_code, answer.json()["message"], backend.calls) == (400, f"The header {name} cannot be read.", 0)
 
 
-@pytest.mark.parametrize("name", ["grpc-previous-rpc-attempts", "grpc-retry-pushback-ms", "grpc-status", "grpc-tags-bin", "x-any-bin"])
+@pytest.mark.parametrize(
+    "name", ["grpc-previous-rpc-attempts", "grpc-retry-pushback-ms", "grpc-status", "grpc-tags-bin", "x-any-bin", "x!any", "x&any"]
+)
 async def test_a_header_that_only_grpcs_server_reads_is_dropped(client, backend, name):
     answer = await client.get(TOP, params={"category": "tv"}, headers={name: "!"})
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import message_factory
 
+from gateway.limits import Limiting
 from gateway.methods import Method, descriptor_set, methods, service_files
 from gateway.routes import GRPC_HEADERS, path_regex, virtual_host
 from services.kit.auth import Policy
@@ -12,7 +13,7 @@ from services.kit.rpc.methods import facts_of
 
 FILES = service_files()
 METHODS = methods(FILES, Policy.load(Path(__file__).parents[3] / "mesh" / "policy.yaml"))
-ROUTES = virtual_host(METHODS)["routes"]
+ROUTES = virtual_host(METHODS, Limiting())["routes"]
 REST = [
     pytest.param(binding, method, id=f"{binding.verb} {binding.template}")
     for method in METHODS
@@ -25,6 +26,8 @@ def matching(verb, path):
     """The first route that takes a REST call, as Envoy would find it."""
     for route in ROUTES:
         match = route["match"]
+        if "runtime_fraction" in match:
+            continue  # only while calls are shed
         wanted = {header["name"]: header.get("string_match") for header in match.get("headers", [])}
         if wanted.keys() & {"content-type", *GRPC_HEADERS} or wanted.get(":method", {"exact": verb}) != {"exact": verb}:
             continue
@@ -78,6 +81,35 @@ def test_a_method_that_may_run_twice_is_tried_again_after_a_reset():
     assert policies["bazaar.users.v1.UsersService/Login"] == "connect-failure,refused-stream"
 
 
+def test_what_may_be_shed_is_not_tried_again_because_it_was():
+    policies = {route["decorator"]["operation"]: route["route"]["retry_policy"]["retry_on"] for route in ROUTES if "route" in route}
+
+    assert policies["bazaar.ranking.v1.RankingService/GetProductRank"] == "connect-failure,refused-stream,reset"
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("catalog.v1.CatalogService/GetProduct", "read"),
+        ("cart.v1.CartService/AddItem", "write"),
+        ("users.v1.UsersService/UpdateUser", "write"),
+        ("users.v1.UsersService/Register", "login"),
+        ("users.v1.UsersService/Login", "login"),
+        ("users.v1.UsersService/RefreshSession", "login"),
+        ("checkout.v1.CheckoutService/PlaceOrder", "checkout"),
+        ("payments.v1.PaymentsService/ReceiveWebhook", ""),
+    ],
+)
+def test_a_method_counts_against_a_limit_of_its_kind(name, limit):
+    assert [method.limit for method in METHODS if method.name == f"bazaar.{name}"] == [limit]
+
+
+def test_every_method_that_may_be_shed_and_no_other_has_a_switch():
+    switched = {route["name"] for route in ROUTES if "runtime_fraction" in route["match"]}
+
+    assert switched == {method.name for method in METHODS if method.is_open and method.priority > 1}
+
+
 def test_a_policys_timeout_is_the_calls_deadline_and_the_edge_gives_up_later():
     method = Method(
         "p.S/M",
@@ -89,9 +121,10 @@ def test_a_policys_timeout_is_the_calls_deadline_and_the_edge_gives_up_later():
         can_repeat=False,
         is_cacheable=False,
         creates=False,
+        limit="write",
         timeout_seconds=2.5,
     )
-    [route, *_] = [route for route in virtual_host([method])["routes"] if "route" in route]
+    [route, *_] = [route for route in virtual_host([method], Limiting())["routes"] if "route" in route]
 
     assert route["request_headers_to_add"][0]["header"] == {"key": "grpc-timeout", "value": "2500m"}
     assert route["route"]["timeout"] == "3.5s"

@@ -129,6 +129,6 @@ async def test_a_process_that_works_is_healthy_and_answers_no_calls(settings: Se
     async with running(settings, "work", folder), socket_channel(settings.listen) as channel:
         health = await HealthStub(channel).Check(HealthCheckRequest())
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await stubs.EchoServiceStub(ClientChannel(channel, "edge", "echo", speaks_for_users=True, retries=False)).Echo(pb.EchoRequest())
+            await stubs.EchoServiceStub(ClientChannel(channel, "edge", "echo", speaks_for_users=True, is_far=False)).Echo(pb.EchoRequest())
 
     assert (health.status, refused.value.code()) == (HealthCheckResponse.SERVING, grpc.StatusCode.UNIMPLEMENTED)

@@ -78,7 +78,7 @@ def connected(settings: Settings) -> grpc.aio.Channel:
 
 
 def echo_stub(channel: grpc.aio.Channel) -> Any:
-    return stubs.EchoServiceStub(ClientChannel(channel, "edge", "echo", speaks_for_users=True, retries=False))
+    return stubs.EchoServiceStub(ClientChannel(channel, "edge", "echo", speaks_for_users=True, is_far=False))
 
 
 @pytest.mark.parametrize("name", ["", NAME])

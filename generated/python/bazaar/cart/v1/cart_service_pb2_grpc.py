@@ -116,7 +116,8 @@ class CartServiceServicer:
     def AddItem(self, request, context):
         """Adds units of a SKU, or of a product that has just one.
 
-        Fails with FAILED_PRECONDITION / OUT_OF_STOCK when the cart would hold more than there is, CART_FULL beyond the caps.
+        Fails with FAILED_PRECONDITION / OUT_OF_STOCK when the cart would hold more than there is, CART_FULL beyond the caps,
+        NOT_FOUND / SKU_NOT_FOUND, and INVALID_ARGUMENT / SKU_AMBIGUOUS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +125,8 @@ class CartServiceServicer:
 
     def UpdateItem(self, request, context):
         """Sets the quantity of a SKU in the cart.
+
+        Fails with NOT_FOUND / ITEM_NOT_IN_CART, and with FAILED_PRECONDITION / OUT_OF_STOCK and CART_FULL as AddItem does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

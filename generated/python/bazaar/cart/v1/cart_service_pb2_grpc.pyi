@@ -47,10 +47,14 @@ class CartServiceStub:
     AddItem: _grpc.UnaryUnaryMultiCallable[_cart_service_pb2.AddItemRequest, _cart_service_pb2.AddItemResponse]
     """Adds units of a SKU, or of a product that has just one.
 
-    Fails with FAILED_PRECONDITION / OUT_OF_STOCK when the cart would hold more than there is, CART_FULL beyond the caps.
+    Fails with FAILED_PRECONDITION / OUT_OF_STOCK when the cart would hold more than there is, CART_FULL beyond the caps,
+    NOT_FOUND / SKU_NOT_FOUND, and INVALID_ARGUMENT / SKU_AMBIGUOUS.
     """
     UpdateItem: _grpc.UnaryUnaryMultiCallable[_cart_service_pb2.UpdateItemRequest, _cart_service_pb2.UpdateItemResponse]
-    """Sets the quantity of a SKU in the cart."""
+    """Sets the quantity of a SKU in the cart.
+
+    Fails with NOT_FOUND / ITEM_NOT_IN_CART, and with FAILED_PRECONDITION / OUT_OF_STOCK and CART_FULL as AddItem does.
+    """
     RemoveItem: _grpc.UnaryUnaryMultiCallable[_cart_service_pb2.RemoveItemRequest, _cart_service_pb2.RemoveItemResponse]
     """Takes a SKU out of the cart; one that isn't in it is no error."""
     GetCheckoutLines: _grpc.UnaryUnaryMultiCallable[_cart_service_pb2.GetCheckoutLinesRequest, _cart_service_pb2.GetCheckoutLinesResponse]
@@ -75,10 +79,14 @@ class CartServiceAsyncStub(CartServiceStub):
     AddItem: _aio.UnaryUnaryMultiCallable[_cart_service_pb2.AddItemRequest, _cart_service_pb2.AddItemResponse]  # type: ignore[assignment]
     """Adds units of a SKU, or of a product that has just one.
 
-    Fails with FAILED_PRECONDITION / OUT_OF_STOCK when the cart would hold more than there is, CART_FULL beyond the caps.
+    Fails with FAILED_PRECONDITION / OUT_OF_STOCK when the cart would hold more than there is, CART_FULL beyond the caps,
+    NOT_FOUND / SKU_NOT_FOUND, and INVALID_ARGUMENT / SKU_AMBIGUOUS.
     """
     UpdateItem: _aio.UnaryUnaryMultiCallable[_cart_service_pb2.UpdateItemRequest, _cart_service_pb2.UpdateItemResponse]  # type: ignore[assignment]
-    """Sets the quantity of a SKU in the cart."""
+    """Sets the quantity of a SKU in the cart.
+
+    Fails with NOT_FOUND / ITEM_NOT_IN_CART, and with FAILED_PRECONDITION / OUT_OF_STOCK and CART_FULL as AddItem does.
+    """
     RemoveItem: _aio.UnaryUnaryMultiCallable[_cart_service_pb2.RemoveItemRequest, _cart_service_pb2.RemoveItemResponse]  # type: ignore[assignment]
     """Takes a SKU out of the cart; one that isn't in it is no error."""
     GetCheckoutLines: _aio.UnaryUnaryMultiCallable[_cart_service_pb2.GetCheckoutLinesRequest, _cart_service_pb2.GetCheckoutLinesResponse]  # type: ignore[assignment]
@@ -130,7 +138,8 @@ class CartServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_cart_service_pb2.AddItemResponse, _abc.Awaitable[_cart_service_pb2.AddItemResponse]]:
         """Adds units of a SKU, or of a product that has just one.
 
-        Fails with FAILED_PRECONDITION / OUT_OF_STOCK when the cart would hold more than there is, CART_FULL beyond the caps.
+        Fails with FAILED_PRECONDITION / OUT_OF_STOCK when the cart would hold more than there is, CART_FULL beyond the caps,
+        NOT_FOUND / SKU_NOT_FOUND, and INVALID_ARGUMENT / SKU_AMBIGUOUS.
         """
 
     @_abc_1.abstractmethod
@@ -139,7 +148,10 @@ class CartServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cart_service_pb2.UpdateItemRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cart_service_pb2.UpdateItemResponse, _abc.Awaitable[_cart_service_pb2.UpdateItemResponse]]:
-        """Sets the quantity of a SKU in the cart."""
+        """Sets the quantity of a SKU in the cart.
+
+        Fails with NOT_FOUND / ITEM_NOT_IN_CART, and with FAILED_PRECONDITION / OUT_OF_STOCK and CART_FULL as AddItem does.
+        """
 
     @_abc_1.abstractmethod
     def RemoveItem(

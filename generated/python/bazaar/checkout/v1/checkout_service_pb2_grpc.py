@@ -56,7 +56,7 @@ class CheckoutServiceServicer:
 
         Send an Idempotency-Key: a repeat then answers the same order, whatever died in between, and a failed attempt may be tried again with the same key.
         Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY,
-        and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
+        PRICE_NOT_FOUND, ORDER_CANCELLED, with NOT_FOUND / SKU_NOT_FOUND, and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

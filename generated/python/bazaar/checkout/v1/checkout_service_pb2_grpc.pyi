@@ -38,7 +38,7 @@ class CheckoutServiceStub:
 
     Send an Idempotency-Key: a repeat then answers the same order, whatever died in between, and a failed attempt may be tried again with the same key.
     Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY,
-    and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
+    PRICE_NOT_FOUND, ORDER_CANCELLED, with NOT_FOUND / SKU_NOT_FOUND, and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
     """
     GetPaymentLink: _grpc.UnaryUnaryMultiCallable[_checkout_service_pb2.GetPaymentLinkRequest, _checkout_service_pb2.GetPaymentLinkResponse]
     """Tells where the customer pays for an order of the caller's that waits for its payment.
@@ -57,7 +57,7 @@ class CheckoutServiceAsyncStub(CheckoutServiceStub):
 
     Send an Idempotency-Key: a repeat then answers the same order, whatever died in between, and a failed attempt may be tried again with the same key.
     Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY,
-    and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
+    PRICE_NOT_FOUND, ORDER_CANCELLED, with NOT_FOUND / SKU_NOT_FOUND, and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
     """
     GetPaymentLink: _aio.UnaryUnaryMultiCallable[_checkout_service_pb2.GetPaymentLinkRequest, _checkout_service_pb2.GetPaymentLinkResponse]  # type: ignore[assignment]
     """Tells where the customer pays for an order of the caller's that waits for its payment.
@@ -79,7 +79,7 @@ class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Send an Idempotency-Key: a repeat then answers the same order, whatever died in between, and a failed attempt may be tried again with the same key.
         Fails with FAILED_PRECONDITION / PRICE_CHANGED (the new quote is in the details), OUT_OF_STOCK, CART_EMPTY,
-        and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
+        PRICE_NOT_FOUND, ORDER_CANCELLED, with NOT_FOUND / SKU_NOT_FOUND, and with RESOURCE_EXHAUSTED / OVERLOADED when too many orders are being placed at once; RetryInfo says when to come back.
         """
 
     @_abc_1.abstractmethod

@@ -129,7 +129,7 @@ class InventoryServiceServicer:
     def AdjustStock(self, request, context):
         """Corrects what is on hand after a count, a breakage, a find.
 
-        Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available.
+        Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available, STOCK_ABOVE_LIMIT as for ReceiveStock.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,7 +138,7 @@ class InventoryServiceServicer:
     def TransferStock(self, request, context):
         """Moves units from one warehouse to another.
 
-        Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available.
+        Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available, STOCK_ABOVE_LIMIT as for ReceiveStock.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,12 +46,12 @@ class InventoryServiceStub:
     AdjustStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.AdjustStockRequest, _inventory_service_pb2.AdjustStockResponse]
     """Corrects what is on hand after a count, a breakage, a find.
 
-    Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available.
+    Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available, STOCK_ABOVE_LIMIT as for ReceiveStock.
     """
     TransferStock: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.TransferStockRequest, _inventory_service_pb2.TransferStockResponse]
     """Moves units from one warehouse to another.
 
-    Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available.
+    Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available, STOCK_ABOVE_LIMIT as for ReceiveStock.
     """
     ListBalances: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ListBalancesRequest, _inventory_service_pb2.ListBalancesResponse]
     """Lists the balances of a SKU, one a warehouse."""
@@ -108,12 +108,12 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     AdjustStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.AdjustStockRequest, _inventory_service_pb2.AdjustStockResponse]  # type: ignore[assignment]
     """Corrects what is on hand after a count, a breakage, a find.
 
-    Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available.
+    Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available, STOCK_ABOVE_LIMIT as for ReceiveStock.
     """
     TransferStock: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.TransferStockRequest, _inventory_service_pb2.TransferStockResponse]  # type: ignore[assignment]
     """Moves units from one warehouse to another.
 
-    Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available.
+    Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available, STOCK_ABOVE_LIMIT as for ReceiveStock.
     """
     ListBalances: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListBalancesRequest, _inventory_service_pb2.ListBalancesResponse]  # type: ignore[assignment]
     """Lists the balances of a SKU, one a warehouse."""
@@ -185,7 +185,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_inventory_service_pb2.AdjustStockResponse, _abc.Awaitable[_inventory_service_pb2.AdjustStockResponse]]:
         """Corrects what is on hand after a count, a breakage, a find.
 
-        Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available.
+        Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available, STOCK_ABOVE_LIMIT as for ReceiveStock.
         """
 
     @_abc_1.abstractmethod
@@ -196,7 +196,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_inventory_service_pb2.TransferStockResponse, _abc.Awaitable[_inventory_service_pb2.TransferStockResponse]]:
         """Moves units from one warehouse to another.
 
-        Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available.
+        Fails with FAILED_PRECONDITION / STOCK_BELOW_ZERO when more would go than is available, STOCK_ABOVE_LIMIT as for ReceiveStock.
         """
 
     @_abc_1.abstractmethod

@@ -28,9 +28,10 @@ from bazaar.pricing.v1 import pricing_pb2 as bazaar_dot_pricing_dot_v1_dot_prici
 from bazaar.type.v1 import method_options_pb2 as bazaar_dot_type_dot_v1_dot_method__options__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%bazaar/orders/v1/orders_service.proto\x12\x10\x62\x61zaar.orders.v1\x1a\x1d\x62\x61zaar/orders/v1/orders.proto\x1a!bazaar/payments/v1/payments.proto\x1a\x1f\x62\x61zaar/pricing/v1/pricing.proto\x1a#bazaar/type/v1/method_options.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\"\xa4\x01\n\x10OpenOrderRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tprincipal\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1a\n\x06method\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1c\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1c\n\x0b\x66ingerprint\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18 \"N\n\x11OpenOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\x12\x11\n\tis_holder\x18\x02 \x01(\x08\"\x94\x02\n\x12SubmitOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12/\n\x05quote\x18\x03 \x01(\x0b\x32\x18.bazaar.pricing.v1.QuoteB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x07\x61\x64\x64ress\x18\x04 \x01(\x0b\x32!.bazaar.orders.v1.DeliveryAddressB\x06\xbaH\x03\xc8\x01\x01\x12\x46\n\x0epayment_method\x18\x05 \x01(\x0e\x32\".bazaar.payments.v1.Payment.MethodB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1c\n\x07\x63\x61rt_id\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"=\n\x13SubmitOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\"[\n\x13\x41\x62\x61ndonOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x17\n\x06reason\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x16\n\x14\x41\x62\x61ndonOrderResponse\"1\n\x13\x41waitPaymentRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\">\n\x14\x41waitPaymentResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\"w\n\x13\x43onfirmOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x44\n\rpayment_state\x18\x02 \x01(\x0e\x32!.bazaar.payments.v1.Payment.StateB\n\xbaH\x07\x82\x01\x04\x18\x02\x18\x04\">\n\x14\x43onfirmOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\"0\n\x12\x43\x61ncelOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"=\n\x13\x43\x61ncelOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\"-\n\x0fGetOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\":\n\x10GetOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\"O\n\x11ListOrdersRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"V\n\x12ListOrdersResponse\x12\'\n\x06orders\x18\x01 \x03(\x0b\x32\x17.bazaar.orders.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x11WatchOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1e\n\rafter_version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"M\n\x12WatchOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\x12\x0f\n\x07is_last\x18\x02 \x01(\x08\"3\n\x17StreamOrderLinesRequest\x12\x18\n\x06\x63ursor\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"X\n\x18StreamOrderLinesResponse\x12,\n\x05lines\x18\x01 \x03(\x0b\x32\x1d.bazaar.orders.v1.CountedLine\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t2\xab\t\n\rOrdersService\x12\x61\n\tOpenOrder\x12\".bazaar.orders.v1.OpenOrderRequest\x1a#.bazaar.orders.v1.OpenOrderResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12g\n\x0bSubmitOrder\x12$.bazaar.orders.v1.SubmitOrderRequest\x1a%.bazaar.orders.v1.SubmitOrderResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12j\n\x0c\x41\x62\x61ndonOrder\x12%.bazaar.orders.v1.AbandonOrderRequest\x1a&.bazaar.orders.v1.AbandonOrderResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12j\n\x0c\x41waitPayment\x12%.bazaar.orders.v1.AwaitPaymentRequest\x1a&.bazaar.orders.v1.AwaitPaymentResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12j\n\x0c\x43onfirmOrder\x12%.bazaar.orders.v1.ConfirmOrderRequest\x1a&.bazaar.orders.v1.ConfirmOrderResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12\x8e\x01\n\x0b\x43\x61ncelOrder\x12$.bazaar.orders.v1.CancelOrderRequest\x1a%.bazaar.orders.v1.CancelOrderResponse\"2\x90\x02\x02\x8a\xb5\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02!\"\x1c/v1/orders/{order_id}:cancel:\x01*\x12{\n\x08GetOrder\x12!.bazaar.orders.v1.GetOrderRequest\x1a\".bazaar.orders.v1.GetOrderResponse\"(\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/orders/{order_id}\x12v\n\nListOrders\x12#.bazaar.orders.v1.ListOrdersRequest\x1a$.bazaar.orders.v1.ListOrdersResponse\"\x1d\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/orders\x12\x89\x01\n\nWatchOrder\x12#.bazaar.orders.v1.WatchOrderRequest\x1a$.bazaar.orders.v1.WatchOrderResponse\".\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/orders/{order_id}:watch0\x01\x12x\n\x10StreamOrderLines\x12).bazaar.orders.v1.StreamOrderLinesRequest\x1a*.bazaar.orders.v1.StreamOrderLinesResponse\"\x0b\x90\x02\x01\x8a\xb5\x18\x04\x08\x04\x10\x03\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%bazaar/orders/v1/orders_service.proto\x12\x10\x62\x61zaar.orders.v1\x1a\x1d\x62\x61zaar/orders/v1/orders.proto\x1a!bazaar/payments/v1/payments.proto\x1a\x1f\x62\x61zaar/pricing/v1/pricing.proto\x1a#bazaar/type/v1/method_options.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\"\xa4\x01\n\x10OpenOrderRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tprincipal\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1a\n\x06method\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1c\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1c\n\x0b\x66ingerprint\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18 \"N\n\x11OpenOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\x12\x11\n\tis_holder\x18\x02 \x01(\x08\"\x94\x02\n\x12SubmitOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12/\n\x05quote\x18\x03 \x01(\x0b\x32\x18.bazaar.pricing.v1.QuoteB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x07\x61\x64\x64ress\x18\x04 \x01(\x0b\x32!.bazaar.orders.v1.DeliveryAddressB\x06\xbaH\x03\xc8\x01\x01\x12\x46\n\x0epayment_method\x18\x05 \x01(\x0e\x32\".bazaar.payments.v1.Payment.MethodB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1c\n\x07\x63\x61rt_id\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"=\n\x13SubmitOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\"[\n\x13\x41\x62\x61ndonOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x17\n\x06reason\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x16\n\x14\x41\x62\x61ndonOrderResponse\"1\n\x13\x41waitPaymentRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\">\n\x14\x41waitPaymentResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\"w\n\x13\x43onfirmOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x44\n\rpayment_state\x18\x02 \x01(\x0e\x32!.bazaar.payments.v1.Payment.StateB\n\xbaH\x07\x82\x01\x04\x18\x02\x18\x04\">\n\x14\x43onfirmOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\"0\n\x12\x43\x61ncelOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"=\n\x13\x43\x61ncelOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\"-\n\x0fGetOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\":\n\x10GetOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\"O\n\x11ListOrdersRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"V\n\x12ListOrdersResponse\x12\'\n\x06orders\x18\x01 \x03(\x0b\x32\x17.bazaar.orders.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"|\n\x11WatchOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1e\n\rafter_version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12+\n\rlast_event_id\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[0-9]{0,18}$\"\x82\x01\n\x12WatchOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.bazaar.orders.v1.Order\x12\x0f\n\x07is_last\x18\x02 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\"3\n\x17StreamOrderLinesRequest\x12\x18\n\x06\x63ursor\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"X\n\x18StreamOrderLinesResponse\x12,\n\x05lines\x18\x01 \x03(\x0b\x32\x1d.bazaar.orders.v1.CountedLine\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t2\xab\t\n\rOrdersService\x12\x61\n\tOpenOrder\x12\".bazaar.orders.v1.OpenOrderRequest\x1a#.bazaar.orders.v1.OpenOrderResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12g\n\x0bSubmitOrder\x12$.bazaar.orders.v1.SubmitOrderRequest\x1a%.bazaar.orders.v1.SubmitOrderResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12j\n\x0c\x41\x62\x61ndonOrder\x12%.bazaar.orders.v1.AbandonOrderRequest\x1a&.bazaar.orders.v1.AbandonOrderResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12j\n\x0c\x41waitPayment\x12%.bazaar.orders.v1.AwaitPaymentRequest\x1a&.bazaar.orders.v1.AwaitPaymentResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12j\n\x0c\x43onfirmOrder\x12%.bazaar.orders.v1.ConfirmOrderRequest\x1a&.bazaar.orders.v1.ConfirmOrderResponse\"\x0b\x90\x02\x02\x8a\xb5\x18\x04\x08\x04\x10\x01\x12\x8e\x01\n\x0b\x43\x61ncelOrder\x12$.bazaar.orders.v1.CancelOrderRequest\x1a%.bazaar.orders.v1.CancelOrderResponse\"2\x90\x02\x02\x8a\xb5\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02!\"\x1c/v1/orders/{order_id}:cancel:\x01*\x12{\n\x08GetOrder\x12!.bazaar.orders.v1.GetOrderRequest\x1a\".bazaar.orders.v1.GetOrderResponse\"(\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/orders/{order_id}\x12v\n\nListOrders\x12#.bazaar.orders.v1.ListOrdersRequest\x1a$.bazaar.orders.v1.ListOrdersResponse\"\x1d\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/orders\x12\x89\x01\n\nWatchOrder\x12#.bazaar.orders.v1.WatchOrderRequest\x1a$.bazaar.orders.v1.WatchOrderResponse\".\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/orders/{order_id}:watch0\x01\x12x\n\x10StreamOrderLines\x12).bazaar.orders.v1.StreamOrderLinesRequest\x1a*.bazaar.orders.v1.StreamOrderLinesResponse\"\x0b\x90\x02\x01\x8a\xb5\x18\x04\x08\x04\x10\x03\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -79,6 +80,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHORDERREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_WATCHORDERREQUEST'].fields_by_name['after_version']._loaded_options = None
   _globals['_WATCHORDERREQUEST'].fields_by_name['after_version']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_WATCHORDERREQUEST'].fields_by_name['last_event_id']._loaded_options = None
+  _globals['_WATCHORDERREQUEST'].fields_by_name['last_event_id']._serialized_options = b'\272H\021r\0172\r^[0-9]{0,18}$'
   _globals['_STREAMORDERLINESREQUEST'].fields_by_name['cursor']._loaded_options = None
   _globals['_STREAMORDERLINESREQUEST'].fields_by_name['cursor']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_ORDERSSERVICE'].methods_by_name['OpenOrder']._loaded_options = None
@@ -101,46 +104,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERSSERVICE'].methods_by_name['WatchOrder']._serialized_options = b'\220\002\001\212\265\030\004\010\001\020\001\202\323\344\223\002\035\022\033/v1/orders/{order_id}:watch'
   _globals['_ORDERSSERVICE'].methods_by_name['StreamOrderLines']._loaded_options = None
   _globals['_ORDERSSERVICE'].methods_by_name['StreamOrderLines']._serialized_options = b'\220\002\001\212\265\030\004\010\004\020\003'
-  _globals['_OPENORDERREQUEST']._serialized_start=255
-  _globals['_OPENORDERREQUEST']._serialized_end=419
-  _globals['_OPENORDERRESPONSE']._serialized_start=421
-  _globals['_OPENORDERRESPONSE']._serialized_end=499
-  _globals['_SUBMITORDERREQUEST']._serialized_start=502
-  _globals['_SUBMITORDERREQUEST']._serialized_end=778
-  _globals['_SUBMITORDERRESPONSE']._serialized_start=780
-  _globals['_SUBMITORDERRESPONSE']._serialized_end=841
-  _globals['_ABANDONORDERREQUEST']._serialized_start=843
-  _globals['_ABANDONORDERREQUEST']._serialized_end=934
-  _globals['_ABANDONORDERRESPONSE']._serialized_start=936
-  _globals['_ABANDONORDERRESPONSE']._serialized_end=958
-  _globals['_AWAITPAYMENTREQUEST']._serialized_start=960
-  _globals['_AWAITPAYMENTREQUEST']._serialized_end=1009
-  _globals['_AWAITPAYMENTRESPONSE']._serialized_start=1011
-  _globals['_AWAITPAYMENTRESPONSE']._serialized_end=1073
-  _globals['_CONFIRMORDERREQUEST']._serialized_start=1075
-  _globals['_CONFIRMORDERREQUEST']._serialized_end=1194
-  _globals['_CONFIRMORDERRESPONSE']._serialized_start=1196
-  _globals['_CONFIRMORDERRESPONSE']._serialized_end=1258
-  _globals['_CANCELORDERREQUEST']._serialized_start=1260
-  _globals['_CANCELORDERREQUEST']._serialized_end=1308
-  _globals['_CANCELORDERRESPONSE']._serialized_start=1310
-  _globals['_CANCELORDERRESPONSE']._serialized_end=1371
-  _globals['_GETORDERREQUEST']._serialized_start=1373
-  _globals['_GETORDERREQUEST']._serialized_end=1418
-  _globals['_GETORDERRESPONSE']._serialized_start=1420
-  _globals['_GETORDERRESPONSE']._serialized_end=1478
-  _globals['_LISTORDERSREQUEST']._serialized_start=1480
-  _globals['_LISTORDERSREQUEST']._serialized_end=1559
-  _globals['_LISTORDERSRESPONSE']._serialized_start=1561
-  _globals['_LISTORDERSRESPONSE']._serialized_end=1647
-  _globals['_WATCHORDERREQUEST']._serialized_start=1649
-  _globals['_WATCHORDERREQUEST']._serialized_end=1728
-  _globals['_WATCHORDERRESPONSE']._serialized_start=1730
-  _globals['_WATCHORDERRESPONSE']._serialized_end=1807
-  _globals['_STREAMORDERLINESREQUEST']._serialized_start=1809
-  _globals['_STREAMORDERLINESREQUEST']._serialized_end=1860
-  _globals['_STREAMORDERLINESRESPONSE']._serialized_start=1862
-  _globals['_STREAMORDERLINESRESPONSE']._serialized_end=1950
-  _globals['_ORDERSSERVICE']._serialized_start=1953
-  _globals['_ORDERSSERVICE']._serialized_end=3148
+  _globals['_OPENORDERREQUEST']._serialized_start=280
+  _globals['_OPENORDERREQUEST']._serialized_end=444
+  _globals['_OPENORDERRESPONSE']._serialized_start=446
+  _globals['_OPENORDERRESPONSE']._serialized_end=524
+  _globals['_SUBMITORDERREQUEST']._serialized_start=527
+  _globals['_SUBMITORDERREQUEST']._serialized_end=803
+  _globals['_SUBMITORDERRESPONSE']._serialized_start=805
+  _globals['_SUBMITORDERRESPONSE']._serialized_end=866
+  _globals['_ABANDONORDERREQUEST']._serialized_start=868
+  _globals['_ABANDONORDERREQUEST']._serialized_end=959
+  _globals['_ABANDONORDERRESPONSE']._serialized_start=961
+  _globals['_ABANDONORDERRESPONSE']._serialized_end=983
+  _globals['_AWAITPAYMENTREQUEST']._serialized_start=985
+  _globals['_AWAITPAYMENTREQUEST']._serialized_end=1034
+  _globals['_AWAITPAYMENTRESPONSE']._serialized_start=1036
+  _globals['_AWAITPAYMENTRESPONSE']._serialized_end=1098
+  _globals['_CONFIRMORDERREQUEST']._serialized_start=1100
+  _globals['_CONFIRMORDERREQUEST']._serialized_end=1219
+  _globals['_CONFIRMORDERRESPONSE']._serialized_start=1221
+  _globals['_CONFIRMORDERRESPONSE']._serialized_end=1283
+  _globals['_CANCELORDERREQUEST']._serialized_start=1285
+  _globals['_CANCELORDERREQUEST']._serialized_end=1333
+  _globals['_CANCELORDERRESPONSE']._serialized_start=1335
+  _globals['_CANCELORDERRESPONSE']._serialized_end=1396
+  _globals['_GETORDERREQUEST']._serialized_start=1398
+  _globals['_GETORDERREQUEST']._serialized_end=1443
+  _globals['_GETORDERRESPONSE']._serialized_start=1445
+  _globals['_GETORDERRESPONSE']._serialized_end=1503
+  _globals['_LISTORDERSREQUEST']._serialized_start=1505
+  _globals['_LISTORDERSREQUEST']._serialized_end=1584
+  _globals['_LISTORDERSRESPONSE']._serialized_start=1586
+  _globals['_LISTORDERSRESPONSE']._serialized_end=1672
+  _globals['_WATCHORDERREQUEST']._serialized_start=1674
+  _globals['_WATCHORDERREQUEST']._serialized_end=1798
+  _globals['_WATCHORDERRESPONSE']._serialized_start=1801
+  _globals['_WATCHORDERRESPONSE']._serialized_end=1931
+  _globals['_STREAMORDERLINESREQUEST']._serialized_start=1933
+  _globals['_STREAMORDERLINESREQUEST']._serialized_end=1984
+  _globals['_STREAMORDERLINESRESPONSE']._serialized_start=1986
+  _globals['_STREAMORDERLINESRESPONSE']._serialized_end=2074
+  _globals['_ORDERSSERVICE']._serialized_start=2077
+  _globals['_ORDERSSERVICE']._serialized_end=3272
 # @@protoc_insertion_point(module_scope)

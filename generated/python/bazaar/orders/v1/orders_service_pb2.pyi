@@ -10,6 +10,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -392,18 +393,22 @@ class WatchOrderRequest(_message.Message):
 
     ORDER_ID_FIELD_NUMBER: _builtins.int
     AFTER_VERSION_FIELD_NUMBER: _builtins.int
+    LAST_EVENT_ID_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     after_version: _builtins.int
     """Resume: only what is newer than this version is sent."""
+    last_event_id: _builtins.str
+    """Resume: the `event_id` that came last; the header Last-Event-ID fills it in."""
     def __init__(
         self,
         *,
         order_id: _builtins.str = ...,
         after_version: _builtins.int = ...,
+        last_event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version", "order_id", b"order_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version", "last_event_id", b"last_event_id", "order_id", b"order_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -415,19 +420,31 @@ class WatchOrderResponse(_message.Message):
 
     ORDER_FIELD_NUMBER: _builtins.int
     IS_LAST_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
     is_last: _builtins.bool
     """Nothing comes after this. A stream that ends without it was cut: resume."""
+    event_id: _builtins.str
+    """What to resume after: the order's version. Server-sent events carry it as their `id` too."""
     @_builtins.property
-    def order(self) -> _orders_pb2.Order: ...
+    def order(self) -> _orders_pb2.Order:
+        """Unset in a message that says nothing but that it is the last."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why the stream ends before its time, as the call's status has it; then nothing comes after this. Resume."""
+
     def __init__(
         self,
         *,
         order: _orders_pb2.Order | None = ...,
         is_last: _builtins.bool = ...,
+        event_id: _builtins.str = ...,
+        error: _status_pb2.Status | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_last", b"is_last", "order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "event_id", b"event_id", "is_last", b"is_last", "order", b"order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -167,6 +167,8 @@ class OrdersServiceServicer:
 
     def WatchOrder(self, request, context):
         """Sends an order as it is, then again after every change, until it is final.
+
+        Changes that come close together may come as one; the timeline has them all. Fails with NOT_FOUND / ORDER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

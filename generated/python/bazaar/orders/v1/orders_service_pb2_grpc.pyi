@@ -73,7 +73,10 @@ class OrdersServiceStub:
     ListOrders: _grpc.UnaryUnaryMultiCallable[_orders_service_pb2.ListOrdersRequest, _orders_service_pb2.ListOrdersResponse]
     """Lists the caller's orders, newest first."""
     WatchOrder: _grpc.UnaryStreamMultiCallable[_orders_service_pb2.WatchOrderRequest, _orders_service_pb2.WatchOrderResponse]
-    """Sends an order as it is, then again after every change, until it is final."""
+    """Sends an order as it is, then again after every change, until it is final.
+
+    Changes that come close together may come as one; the timeline has them all. Fails with NOT_FOUND / ORDER_NOT_FOUND.
+    """
     StreamOrderLines: _grpc.UnaryStreamMultiCallable[_orders_service_pb2.StreamOrderLinesRequest, _orders_service_pb2.StreamOrderLinesResponse]
     """Sends every counted line of every order, by order id: the log that rankings are compared with and rebuilt from."""
 
@@ -122,7 +125,10 @@ class OrdersServiceAsyncStub(OrdersServiceStub):
     ListOrders: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.ListOrdersRequest, _orders_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
     """Lists the caller's orders, newest first."""
     WatchOrder: _aio.UnaryStreamMultiCallable[_orders_service_pb2.WatchOrderRequest, _orders_service_pb2.WatchOrderResponse]  # type: ignore[assignment]
-    """Sends an order as it is, then again after every change, until it is final."""
+    """Sends an order as it is, then again after every change, until it is final.
+
+    Changes that come close together may come as one; the timeline has them all. Fails with NOT_FOUND / ORDER_NOT_FOUND.
+    """
     StreamOrderLines: _aio.UnaryStreamMultiCallable[_orders_service_pb2.StreamOrderLinesRequest, _orders_service_pb2.StreamOrderLinesResponse]  # type: ignore[assignment]
     """Sends every counted line of every order, by order id: the log that rankings are compared with and rebuilt from."""
 
@@ -222,7 +228,10 @@ class OrdersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orders_service_pb2.WatchOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_orders_service_pb2.WatchOrderResponse], _abc.AsyncIterator[_orders_service_pb2.WatchOrderResponse]]:
-        """Sends an order as it is, then again after every change, until it is final."""
+        """Sends an order as it is, then again after every change, until it is final.
+
+        Changes that come close together may come as one; the timeline has them all. Fails with NOT_FOUND / ORDER_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def StreamOrderLines(

@@ -97,7 +97,7 @@ class PaymentsServiceServicer:
 
         The body's bytes are what the gateway has signed; its signature is in a header of the gateway's own. A repeat, or one that comes late or out of
         order, is harmless and answered like the first. Fails with UNAUTHENTICATED / WEBHOOK_REFUSED when the signature doesn't fit or is over five
-        minutes old, and NOT_FOUND / GATEWAY_NOT_FOUND.
+        minutes old, NOT_FOUND / GATEWAY_NOT_FOUND or PAYMENT_NOT_FOUND, and INVALID_ARGUMENT / PAYMENT_DIFFERS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,7 @@ class PaymentsServiceStub:
 
     The body's bytes are what the gateway has signed; its signature is in a header of the gateway's own. A repeat, or one that comes late or out of
     order, is harmless and answered like the first. Fails with UNAUTHENTICATED / WEBHOOK_REFUSED when the signature doesn't fit or is over five
-    minutes old, and NOT_FOUND / GATEWAY_NOT_FOUND.
+    minutes old, NOT_FOUND / GATEWAY_NOT_FOUND or PAYMENT_NOT_FOUND, and INVALID_ARGUMENT / PAYMENT_DIFFERS.
     """
     ListMethods: _grpc.UnaryUnaryMultiCallable[_payments_service_pb2.ListMethodsRequest, _payments_service_pb2.ListMethodsResponse]
     """Tells which payment methods the shop takes now."""
@@ -79,7 +79,7 @@ class PaymentsServiceAsyncStub(PaymentsServiceStub):
 
     The body's bytes are what the gateway has signed; its signature is in a header of the gateway's own. A repeat, or one that comes late or out of
     order, is harmless and answered like the first. Fails with UNAUTHENTICATED / WEBHOOK_REFUSED when the signature doesn't fit or is over five
-    minutes old, and NOT_FOUND / GATEWAY_NOT_FOUND.
+    minutes old, NOT_FOUND / GATEWAY_NOT_FOUND or PAYMENT_NOT_FOUND, and INVALID_ARGUMENT / PAYMENT_DIFFERS.
     """
     ListMethods: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.ListMethodsRequest, _payments_service_pb2.ListMethodsResponse]  # type: ignore[assignment]
     """Tells which payment methods the shop takes now."""
@@ -128,7 +128,7 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The body's bytes are what the gateway has signed; its signature is in a header of the gateway's own. A repeat, or one that comes late or out of
         order, is harmless and answered like the first. Fails with UNAUTHENTICATED / WEBHOOK_REFUSED when the signature doesn't fit or is over five
-        minutes old, and NOT_FOUND / GATEWAY_NOT_FOUND.
+        minutes old, NOT_FOUND / GATEWAY_NOT_FOUND or PAYMENT_NOT_FOUND, and INVALID_ARGUMENT / PAYMENT_DIFFERS.
         """
 
     @_abc_1.abstractmethod

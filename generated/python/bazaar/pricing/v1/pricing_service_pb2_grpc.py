@@ -129,6 +129,8 @@ class PricingServiceServicer:
 
     def SetShippingRate(self, request, context):
         """Sets what sending an order to a country costs in a currency.
+
+        Fails with INVALID_ARGUMENT / CURRENCY_MISMATCH when its amounts are in several.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,7 +52,10 @@ class PricingServiceStub:
     ListTaxRates: _grpc.UnaryUnaryMultiCallable[_pricing_service_pb2.ListTaxRatesRequest, _pricing_service_pb2.ListTaxRatesResponse]
     """Lists the tax table."""
     SetShippingRate: _grpc.UnaryUnaryMultiCallable[_pricing_service_pb2.SetShippingRateRequest, _pricing_service_pb2.SetShippingRateResponse]
-    """Sets what sending an order to a country costs in a currency."""
+    """Sets what sending an order to a country costs in a currency.
+
+    Fails with INVALID_ARGUMENT / CURRENCY_MISMATCH when its amounts are in several.
+    """
     ListShippingRates: _grpc.UnaryUnaryMultiCallable[_pricing_service_pb2.ListShippingRatesRequest, _pricing_service_pb2.ListShippingRatesResponse]
     """Lists the shipping table."""
 
@@ -80,7 +83,10 @@ class PricingServiceAsyncStub(PricingServiceStub):
     ListTaxRates: _aio.UnaryUnaryMultiCallable[_pricing_service_pb2.ListTaxRatesRequest, _pricing_service_pb2.ListTaxRatesResponse]  # type: ignore[assignment]
     """Lists the tax table."""
     SetShippingRate: _aio.UnaryUnaryMultiCallable[_pricing_service_pb2.SetShippingRateRequest, _pricing_service_pb2.SetShippingRateResponse]  # type: ignore[assignment]
-    """Sets what sending an order to a country costs in a currency."""
+    """Sets what sending an order to a country costs in a currency.
+
+    Fails with INVALID_ARGUMENT / CURRENCY_MISMATCH when its amounts are in several.
+    """
     ListShippingRates: _aio.UnaryUnaryMultiCallable[_pricing_service_pb2.ListShippingRatesRequest, _pricing_service_pb2.ListShippingRatesResponse]  # type: ignore[assignment]
     """Lists the shipping table."""
 
@@ -147,7 +153,10 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pricing_service_pb2.SetShippingRateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pricing_service_pb2.SetShippingRateResponse, _abc.Awaitable[_pricing_service_pb2.SetShippingRateResponse]]:
-        """Sets what sending an order to a country costs in a currency."""
+        """Sets what sending an order to a country costs in a currency.
+
+        Fails with INVALID_ARGUMENT / CURRENCY_MISMATCH when its amounts are in several.
+        """
 
     @_abc_1.abstractmethod
     def ListShippingRates(

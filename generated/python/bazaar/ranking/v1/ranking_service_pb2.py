@@ -27,9 +27,10 @@ from bazaar.type.v1 import method_options_pb2 as bazaar_dot_type_dot_v1_dot_meth
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'bazaar/ranking/v1/ranking_service.proto\x12\x11\x62\x61zaar.ranking.v1\x1a\x1f\x62\x61zaar/ranking/v1/ranking.proto\x1a#bazaar/type/v1/method_options.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x02\n\x17QueryTopProductsRequest\x12P\n\x08\x63\x61tegory\x18\x01 \x01(\tB>\xbaH;r9\x18\xe8\x07\x32\x34^[a-z0-9]+(-[a-z0-9]+)*([.][a-z0-9]+(-[a-z0-9]+)*)*$\x12\x18\n\x05limit\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12/\n\x06metric\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1aR\x00R\x06ordersR\x05unitsR\x07revenue\x12.\n\x06window\x18\x04 \x01(\tB\x1e\xbaH\x1br\x19R\x00R\x03\x61llR\x02\x31hR\x03\x32\x34hR\x02\x37\x64R\x03\x33\x30\x64\x12&\n\x08\x63urrency\x18\x05 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{3}$\xd8\x01\x01\"\xbe\x01\n\x18QueryTopProductsResponse\x12\x32\n\x08products\x18\x01 \x03(\x0b\x32 .bazaar.ranking.v1.RankedProduct\x12\x31\n\x06source\x18\x02 \x01(\x0e\x32!.bazaar.ranking.v1.Ranking.Source\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64\x65graded\x18\x04 \x03(\t\"\xf0\x01\n\x15GetProductRankRequest\x12\x32\n\nproduct_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._-]{1,128}$\x12\x1a\n\x08\x63\x61tegory\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12/\n\x06metric\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1aR\x00R\x06ordersR\x05unitsR\x07revenue\x12.\n\x06window\x18\x04 \x01(\tB\x1e\xbaH\x1br\x19R\x00R\x03\x61llR\x02\x31hR\x03\x32\x34hR\x02\x37\x64R\x03\x33\x30\x64\x12&\n\x08\x63urrency\x18\x05 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{3}$\xd8\x01\x01\"\xa2\x01\n\x16GetProductRankResponse\x12\x31\n\x07product\x18\x01 \x01(\x0b\x32 .bazaar.ranking.v1.RankedProduct\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x31\n\x06source\x18\x03 \x01(\x0e\x32!.bazaar.ranking.v1.Ranking.Source\x12\x10\n\x08\x64\x65graded\x18\x04 \x03(\t\"\x8e\x02\n\x17WatchTopProductsRequest\x12P\n\x08\x63\x61tegory\x18\x01 \x01(\tB>\xbaH;r9\x18\xe8\x07\x32\x34^[a-z0-9]+(-[a-z0-9]+)*([.][a-z0-9]+(-[a-z0-9]+)*)*$\x12\x18\n\x05limit\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12/\n\x06metric\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1aR\x00R\x06ordersR\x05unitsR\x07revenue\x12.\n\x06window\x18\x04 \x01(\tB\x1e\xbaH\x1br\x19R\x00R\x03\x61llR\x02\x31hR\x03\x32\x34hR\x02\x37\x64R\x03\x33\x30\x64\x12&\n\x08\x63urrency\x18\x05 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{3}$\xd8\x01\x01\"\xcf\x01\n\x18WatchTopProductsResponse\x12\x32\n\x08products\x18\x01 \x03(\x0b\x32 .bazaar.ranking.v1.RankedProduct\x12\x31\n\x06source\x18\x02 \x01(\x0e\x32!.bazaar.ranking.v1.Ranking.Source\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07is_last\x18\x04 \x01(\x08\x12\x10\n\x08\x64\x65graded\x18\x05 \x03(\t\"7\n\x14VerifyRankingRequest\x12\x1f\n\rroot_category\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"\xf7\x01\n\x15VerifyRankingResponse\x12\x15\n\rlines_counted\x18\x01 \x01(\x03\x12H\n\x0b\x64ifferences\x18\x02 \x03(\x0b\x32\x33.bazaar.ranking.v1.VerifyRankingResponse.Difference\x12\x18\n\x10\x64ifference_count\x18\x03 \x01(\x03\x1a\x63\n\nDifference\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\t\x12\x10\n\x08\x65xpected\x18\x04 \x01(\x03\x12\x0e\n\x06\x61\x63tual\x18\x05 \x01(\x03\"\x17\n\x15RebuildRankingRequest\"C\n\x16RebuildRankingResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x15\n\rlines_counted\x18\x02 \x01(\x03\x32\x85\x06\n\x0eRankingService\x12\x96\x01\n\x10QueryTopProducts\x12*.bazaar.ranking.v1.QueryTopProductsRequest\x1a+.bazaar.ranking.v1.QueryTopProductsResponse\")\x90\x02\x01\x8a\xb5\x18\x06\x08\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/queryTopProducts\x12\x98\x01\n\x0eGetProductRank\x12(.bazaar.ranking.v1.GetProductRankRequest\x1a).bazaar.ranking.v1.GetProductRankResponse\"1\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x10\x02\x82\xd3\xe4\x93\x02 \x12\x1e/v1/products/{product_id}/rank\x12\x9c\x01\n\x10WatchTopProducts\x12*.bazaar.ranking.v1.WatchTopProductsRequest\x1a+.bazaar.ranking.v1.WatchTopProductsResponse\"-\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x10\x02\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/queryTopProducts:watch0\x01\x12\x8c\x01\n\rVerifyRanking\x12\'.bazaar.ranking.v1.VerifyRankingRequest\x1a(.bazaar.ranking.v1.VerifyRankingResponse\"(\x90\x02\x01\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02\x17\"\x12/v1/ranking:verify:\x01*\x12\x90\x01\n\x0eRebuildRanking\x12(.bazaar.ranking.v1.RebuildRankingRequest\x1a).bazaar.ranking.v1.RebuildRankingResponse\")\x90\x02\x00\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02\x18\"\x13/v1/ranking:rebuild:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'bazaar/ranking/v1/ranking_service.proto\x12\x11\x62\x61zaar.ranking.v1\x1a\x1f\x62\x61zaar/ranking/v1/ranking.proto\x1a#bazaar/type/v1/method_options.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x8e\x02\n\x17QueryTopProductsRequest\x12P\n\x08\x63\x61tegory\x18\x01 \x01(\tB>\xbaH;r9\x18\xe8\x07\x32\x34^[a-z0-9]+(-[a-z0-9]+)*([.][a-z0-9]+(-[a-z0-9]+)*)*$\x12\x18\n\x05limit\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12/\n\x06metric\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1aR\x00R\x06ordersR\x05unitsR\x07revenue\x12.\n\x06window\x18\x04 \x01(\tB\x1e\xbaH\x1br\x19R\x00R\x03\x61llR\x02\x31hR\x03\x32\x34hR\x02\x37\x64R\x03\x33\x30\x64\x12&\n\x08\x63urrency\x18\x05 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{3}$\xd8\x01\x01\"\xbe\x01\n\x18QueryTopProductsResponse\x12\x32\n\x08products\x18\x01 \x03(\x0b\x32 .bazaar.ranking.v1.RankedProduct\x12\x31\n\x06source\x18\x02 \x01(\x0e\x32!.bazaar.ranking.v1.Ranking.Source\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64\x65graded\x18\x04 \x03(\t\"\xf0\x01\n\x15GetProductRankRequest\x12\x32\n\nproduct_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._-]{1,128}$\x12\x1a\n\x08\x63\x61tegory\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12/\n\x06metric\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1aR\x00R\x06ordersR\x05unitsR\x07revenue\x12.\n\x06window\x18\x04 \x01(\tB\x1e\xbaH\x1br\x19R\x00R\x03\x61llR\x02\x31hR\x03\x32\x34hR\x02\x37\x64R\x03\x33\x30\x64\x12&\n\x08\x63urrency\x18\x05 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{3}$\xd8\x01\x01\"\xa2\x01\n\x16GetProductRankResponse\x12\x31\n\x07product\x18\x01 \x01(\x0b\x32 .bazaar.ranking.v1.RankedProduct\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x31\n\x06source\x18\x03 \x01(\x0e\x32!.bazaar.ranking.v1.Ranking.Source\x12\x10\n\x08\x64\x65graded\x18\x04 \x03(\t\"\xae\x02\n\x17WatchTopProductsRequest\x12P\n\x08\x63\x61tegory\x18\x01 \x01(\tB>\xbaH;r9\x18\xe8\x07\x32\x34^[a-z0-9]+(-[a-z0-9]+)*([.][a-z0-9]+(-[a-z0-9]+)*)*$\x12\x18\n\x05limit\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12/\n\x06metric\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1aR\x00R\x06ordersR\x05unitsR\x07revenue\x12.\n\x06window\x18\x04 \x01(\tB\x1e\xbaH\x1br\x19R\x00R\x03\x61llR\x02\x31hR\x03\x32\x34hR\x02\x37\x64R\x03\x33\x30\x64\x12&\n\x08\x63urrency\x18\x05 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{3}$\xd8\x01\x01\x12\x1e\n\rlast_event_id\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\x88\x02\n\x18WatchTopProductsResponse\x12\x32\n\x08products\x18\x01 \x03(\x0b\x32 .bazaar.ranking.v1.RankedProduct\x12\x31\n\x06source\x18\x02 \x01(\x0e\x32!.bazaar.ranking.v1.Ranking.Source\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x07is_last\x18\x04 \x01(\x08\x42\x02\x18\x01\x12\x10\n\x08\x64\x65graded\x18\x05 \x03(\t\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.Status\"7\n\x14VerifyRankingRequest\x12\x1f\n\rroot_category\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"\xf7\x01\n\x15VerifyRankingResponse\x12\x15\n\rlines_counted\x18\x01 \x01(\x03\x12H\n\x0b\x64ifferences\x18\x02 \x03(\x0b\x32\x33.bazaar.ranking.v1.VerifyRankingResponse.Difference\x12\x18\n\x10\x64ifference_count\x18\x03 \x01(\x03\x1a\x63\n\nDifference\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\t\x12\x10\n\x08\x65xpected\x18\x04 \x01(\x03\x12\x0e\n\x06\x61\x63tual\x18\x05 \x01(\x03\"\x17\n\x15RebuildRankingRequest\"C\n\x16RebuildRankingResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x15\n\rlines_counted\x18\x02 \x01(\x03\x32\x85\x06\n\x0eRankingService\x12\x96\x01\n\x10QueryTopProducts\x12*.bazaar.ranking.v1.QueryTopProductsRequest\x1a+.bazaar.ranking.v1.QueryTopProductsResponse\")\x90\x02\x01\x8a\xb5\x18\x06\x08\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/queryTopProducts\x12\x98\x01\n\x0eGetProductRank\x12(.bazaar.ranking.v1.GetProductRankRequest\x1a).bazaar.ranking.v1.GetProductRankResponse\"1\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x10\x02\x82\xd3\xe4\x93\x02 \x12\x1e/v1/products/{product_id}/rank\x12\x9c\x01\n\x10WatchTopProducts\x12*.bazaar.ranking.v1.WatchTopProductsRequest\x1a+.bazaar.ranking.v1.WatchTopProductsResponse\"-\x90\x02\x01\x8a\xb5\x18\x04\x08\x01\x10\x02\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/queryTopProducts:watch0\x01\x12\x8c\x01\n\rVerifyRanking\x12\'.bazaar.ranking.v1.VerifyRankingRequest\x1a(.bazaar.ranking.v1.VerifyRankingResponse\"(\x90\x02\x01\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02\x17\"\x12/v1/ranking:verify:\x01*\x12\x90\x01\n\x0eRebuildRanking\x12(.bazaar.ranking.v1.RebuildRankingRequest\x1a).bazaar.ranking.v1.RebuildRankingResponse\")\x90\x02\x00\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02\x18\"\x13/v1/ranking:rebuild:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -66,6 +67,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHTOPPRODUCTSREQUEST'].fields_by_name['window']._serialized_options = b'\272H\033r\031R\000R\003allR\0021hR\00324hR\0027dR\00330d'
   _globals['_WATCHTOPPRODUCTSREQUEST'].fields_by_name['currency']._loaded_options = None
   _globals['_WATCHTOPPRODUCTSREQUEST'].fields_by_name['currency']._serialized_options = b'\272H\021r\0142\n^[A-Z]{3}$\330\001\001'
+  _globals['_WATCHTOPPRODUCTSREQUEST'].fields_by_name['last_event_id']._loaded_options = None
+  _globals['_WATCHTOPPRODUCTSREQUEST'].fields_by_name['last_event_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_WATCHTOPPRODUCTSRESPONSE'].fields_by_name['is_last']._loaded_options = None
+  _globals['_WATCHTOPPRODUCTSRESPONSE'].fields_by_name['is_last']._serialized_options = b'\030\001'
   _globals['_VERIFYRANKINGREQUEST'].fields_by_name['root_category']._loaded_options = None
   _globals['_VERIFYRANKINGREQUEST'].fields_by_name['root_category']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_RANKINGSERVICE'].methods_by_name['QueryTopProducts']._loaded_options = None
@@ -78,28 +83,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RANKINGSERVICE'].methods_by_name['VerifyRanking']._serialized_options = b'\220\002\001\212\265\030\004\010\003\020\003\202\323\344\223\002\027\"\022/v1/ranking:verify:\001*'
   _globals['_RANKINGSERVICE'].methods_by_name['RebuildRanking']._loaded_options = None
   _globals['_RANKINGSERVICE'].methods_by_name['RebuildRanking']._serialized_options = b'\220\002\000\212\265\030\004\010\003\020\003\202\323\344\223\002\030\"\023/v1/ranking:rebuild:\001*'
-  _globals['_QUERYTOPPRODUCTSREQUEST']._serialized_start=225
-  _globals['_QUERYTOPPRODUCTSREQUEST']._serialized_end=495
-  _globals['_QUERYTOPPRODUCTSRESPONSE']._serialized_start=498
-  _globals['_QUERYTOPPRODUCTSRESPONSE']._serialized_end=688
-  _globals['_GETPRODUCTRANKREQUEST']._serialized_start=691
-  _globals['_GETPRODUCTRANKREQUEST']._serialized_end=931
-  _globals['_GETPRODUCTRANKRESPONSE']._serialized_start=934
-  _globals['_GETPRODUCTRANKRESPONSE']._serialized_end=1096
-  _globals['_WATCHTOPPRODUCTSREQUEST']._serialized_start=1099
-  _globals['_WATCHTOPPRODUCTSREQUEST']._serialized_end=1369
-  _globals['_WATCHTOPPRODUCTSRESPONSE']._serialized_start=1372
-  _globals['_WATCHTOPPRODUCTSRESPONSE']._serialized_end=1579
-  _globals['_VERIFYRANKINGREQUEST']._serialized_start=1581
-  _globals['_VERIFYRANKINGREQUEST']._serialized_end=1636
-  _globals['_VERIFYRANKINGRESPONSE']._serialized_start=1639
-  _globals['_VERIFYRANKINGRESPONSE']._serialized_end=1886
-  _globals['_VERIFYRANKINGRESPONSE_DIFFERENCE']._serialized_start=1787
-  _globals['_VERIFYRANKINGRESPONSE_DIFFERENCE']._serialized_end=1886
-  _globals['_REBUILDRANKINGREQUEST']._serialized_start=1888
-  _globals['_REBUILDRANKINGREQUEST']._serialized_end=1911
-  _globals['_REBUILDRANKINGRESPONSE']._serialized_start=1913
-  _globals['_REBUILDRANKINGRESPONSE']._serialized_end=1980
-  _globals['_RANKINGSERVICE']._serialized_start=1983
-  _globals['_RANKINGSERVICE']._serialized_end=2756
+  _globals['_QUERYTOPPRODUCTSREQUEST']._serialized_start=250
+  _globals['_QUERYTOPPRODUCTSREQUEST']._serialized_end=520
+  _globals['_QUERYTOPPRODUCTSRESPONSE']._serialized_start=523
+  _globals['_QUERYTOPPRODUCTSRESPONSE']._serialized_end=713
+  _globals['_GETPRODUCTRANKREQUEST']._serialized_start=716
+  _globals['_GETPRODUCTRANKREQUEST']._serialized_end=956
+  _globals['_GETPRODUCTRANKRESPONSE']._serialized_start=959
+  _globals['_GETPRODUCTRANKRESPONSE']._serialized_end=1121
+  _globals['_WATCHTOPPRODUCTSREQUEST']._serialized_start=1124
+  _globals['_WATCHTOPPRODUCTSREQUEST']._serialized_end=1426
+  _globals['_WATCHTOPPRODUCTSRESPONSE']._serialized_start=1429
+  _globals['_WATCHTOPPRODUCTSRESPONSE']._serialized_end=1693
+  _globals['_VERIFYRANKINGREQUEST']._serialized_start=1695
+  _globals['_VERIFYRANKINGREQUEST']._serialized_end=1750
+  _globals['_VERIFYRANKINGRESPONSE']._serialized_start=1753
+  _globals['_VERIFYRANKINGRESPONSE']._serialized_end=2000
+  _globals['_VERIFYRANKINGRESPONSE_DIFFERENCE']._serialized_start=1901
+  _globals['_VERIFYRANKINGRESPONSE_DIFFERENCE']._serialized_end=2000
+  _globals['_REBUILDRANKINGREQUEST']._serialized_start=2002
+  _globals['_REBUILDRANKINGREQUEST']._serialized_end=2025
+  _globals['_REBUILDRANKINGRESPONSE']._serialized_start=2027
+  _globals['_REBUILDRANKINGRESPONSE']._serialized_end=2094
+  _globals['_RANKINGSERVICE']._serialized_start=2097
+  _globals['_RANKINGSERVICE']._serialized_end=2870
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +18,11 @@ if sys.version_info >= (3, 11):
     from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -168,11 +174,14 @@ class WatchTopProductsRequest(_message.Message):
     METRIC_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    LAST_EVENT_ID_FIELD_NUMBER: _builtins.int
     category: _builtins.str
     limit: _builtins.int
     metric: _builtins.str
     window: _builtins.str
     currency: _builtins.str
+    last_event_id: _builtins.str
+    """Resume: the `event_id` that came last; the header Last-Event-ID fills it in. The Top N is sent once it is another one."""
     def __init__(
         self,
         *,
@@ -181,10 +190,11 @@ class WatchTopProductsRequest(_message.Message):
         metric: _builtins.str = ...,
         window: _builtins.str = ...,
         currency: _builtins.str = ...,
+        last_event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "currency", b"currency", "limit", b"limit", "metric", b"metric", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "currency", b"currency", "last_event_id", b"last_event_id", "limit", b"limit", "metric", b"metric", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -199,9 +209,21 @@ class WatchTopProductsResponse(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     IS_LAST_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
     source: _ranking_pb2.Ranking.Source.ValueType
-    is_last: _builtins.bool
-    """Nothing comes after this: the server is going away. A stream that ends without it was cut."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def is_last(self) -> _builtins.bool:
+        """Never set: a Top N has no last state, and `error` says why a stream ends."""
+
+    @is_last.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def is_last(self, value: _builtins.bool) -> None:
+        """Never set: a Top N has no last state, and `error` says why a stream ends."""
+
+    event_id: _builtins.str
+    """Names the products and their counts. Server-sent events carry it as their `id` too."""
     @_builtins.property
     def products(self) -> _containers.RepeatedCompositeFieldContainer[_ranking_pb2.RankedProduct]: ...
     @_builtins.property
@@ -212,6 +234,10 @@ class WatchTopProductsResponse(_message.Message):
         is left out; ranks and counts are exact all the same.
         """
 
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why the stream ends before its time, as the call's status has it; then nothing comes after this. Resume."""
+
     def __init__(
         self,
         *,
@@ -220,10 +246,12 @@ class WatchTopProductsResponse(_message.Message):
         as_of: _timestamp_pb2.Timestamp | None = ...,
         is_last: _builtins.bool = ...,
         degraded: _abc.Iterable[_builtins.str] | None = ...,
+        event_id: _builtins.str = ...,
+        error: _status_pb2.Status | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "degraded", b"degraded", "is_last", b"is_last", "products", b"products", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "degraded", b"degraded", "error", b"error", "event_id", b"event_id", "is_last", b"is_last", "products", b"products", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -57,6 +57,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNIMPLEMENTED. No such method. Example: {"method": "/bazaar.orders.v1.OrdersService/Nope"}"""
     PAGE_OUT_OF_RANGE: _ErrorReason.ValueType  # 16
     """INVALID_ARGUMENT. Only the first 10,000 results can be reached by `page`; use page tokens. Example: {"page": "501"}"""
+    RATE_LIMITED: _ErrorReason.ValueType  # 17
+    """RESOURCE_EXHAUSTED. More calls than a user or an address may make; the header Retry-After says when to come back. Example: {}"""
+    SHED: _ErrorReason.ValueType  # 18
+    """UNAVAILABLE. Left out so that what matters more goes on; the header Retry-After says when to come back. Example: {"priority": "3"}"""
     USER_NOT_FOUND: _ErrorReason.ValueType  # 100
     """NOT_FOUND. No such user, or not yours. Example: {"user_id": "0197f3c2-…"}"""
     EMAIL_TAKEN: _ErrorReason.ValueType  # 101
@@ -73,6 +77,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. No such session of this user. Example: {"session_id": "0197f3c2-…"}"""
     PASSWORD_REFUSED: _ErrorReason.ValueType  # 107
     """INVALID_ARGUMENT. The password is too short or its hash isn't Argon2id of sufficient strength. Example: {}"""
+    TOO_MANY_ATTEMPTS: _ErrorReason.ValueType  # 108
+    """RESOURCE_EXHAUSTED. Too many failed logins, for one account or from one address; RetryInfo says when to come back. Example: {}"""
     PRODUCT_NOT_FOUND: _ErrorReason.ValueType  # 200
     """NOT_FOUND. No such product, or it isn't on sale. Example: {"product_id": "p-1"}"""
     SKU_NOT_FOUND: _ErrorReason.ValueType  # 201
@@ -191,6 +197,10 @@ METHOD_NOT_FOUND: ErrorReason.ValueType  # 15
 """UNIMPLEMENTED. No such method. Example: {"method": "/bazaar.orders.v1.OrdersService/Nope"}"""
 PAGE_OUT_OF_RANGE: ErrorReason.ValueType  # 16
 """INVALID_ARGUMENT. Only the first 10,000 results can be reached by `page`; use page tokens. Example: {"page": "501"}"""
+RATE_LIMITED: ErrorReason.ValueType  # 17
+"""RESOURCE_EXHAUSTED. More calls than a user or an address may make; the header Retry-After says when to come back. Example: {}"""
+SHED: ErrorReason.ValueType  # 18
+"""UNAVAILABLE. Left out so that what matters more goes on; the header Retry-After says when to come back. Example: {"priority": "3"}"""
 USER_NOT_FOUND: ErrorReason.ValueType  # 100
 """NOT_FOUND. No such user, or not yours. Example: {"user_id": "0197f3c2-…"}"""
 EMAIL_TAKEN: ErrorReason.ValueType  # 101
@@ -207,6 +217,8 @@ SESSION_NOT_FOUND: ErrorReason.ValueType  # 106
 """NOT_FOUND. No such session of this user. Example: {"session_id": "0197f3c2-…"}"""
 PASSWORD_REFUSED: ErrorReason.ValueType  # 107
 """INVALID_ARGUMENT. The password is too short or its hash isn't Argon2id of sufficient strength. Example: {}"""
+TOO_MANY_ATTEMPTS: ErrorReason.ValueType  # 108
+"""RESOURCE_EXHAUSTED. Too many failed logins, for one account or from one address; RetryInfo says when to come back. Example: {}"""
 PRODUCT_NOT_FOUND: ErrorReason.ValueType  # 200
 """NOT_FOUND. No such product, or it isn't on sale. Example: {"product_id": "p-1"}"""
 SKU_NOT_FOUND: ErrorReason.ValueType  # 201

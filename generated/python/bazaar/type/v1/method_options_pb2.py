@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#bazaar/type/v1/method_options.proto\x12\x0e\x62\x61zaar.type.v1\x1a google/protobuf/descriptor.proto\"\xe7\x01\n\rMethodOptions\x12<\n\nvisibility\x18\x01 \x01(\x0e\x32(.bazaar.type.v1.MethodOptions.Visibility\x12\x10\n\x08priority\x18\x02 \x01(\x05\x12\x19\n\x11\x63\x61\x63heable_seconds\x18\x03 \x01(\x05\x12\x0f\n\x07\x63reates\x18\x04 \x01(\t\"Z\n\nVisibility\x12\x1a\n\x16VISIBILITY_UNSPECIFIED\x10\x00\x12\n\n\x06PUBLIC\x10\x01\x12\x0b\n\x07PARTNER\x10\x02\x12\t\n\x05\x41\x44MIN\x10\x03\x12\x0c\n\x08INTERNAL\x10\x04:O\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1d.bazaar.type.v1.MethodOptionsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#bazaar/type/v1/method_options.proto\x12\x0e\x62\x61zaar.type.v1\x1a google/protobuf/descriptor.proto\"\xe3\x02\n\rMethodOptions\x12<\n\nvisibility\x18\x01 \x01(\x0e\x32(.bazaar.type.v1.MethodOptions.Visibility\x12\x10\n\x08priority\x18\x02 \x01(\x05\x12\x19\n\x11\x63\x61\x63heable_seconds\x18\x03 \x01(\x05\x12\x0f\n\x07\x63reates\x18\x04 \x01(\t\x12\x32\n\x05limit\x18\x05 \x01(\x0e\x32#.bazaar.type.v1.MethodOptions.Limit\"Z\n\nVisibility\x12\x1a\n\x16VISIBILITY_UNSPECIFIED\x10\x00\x12\n\n\x06PUBLIC\x10\x01\x12\x0b\n\x07PARTNER\x10\x02\x12\t\n\x05\x41\x44MIN\x10\x03\x12\x0c\n\x08INTERNAL\x10\x04\"F\n\x05Limit\x12\x15\n\x11LIMIT_UNSPECIFIED\x10\x00\x12\t\n\x05LOGIN\x10\x01\x12\x0c\n\x08\x43HECKOUT\x10\x02\x12\r\n\tUNLIMITED\x10\x03:O\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1d.bazaar.type.v1.MethodOptionsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bazaar.type.v1.method_optio
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_METHODOPTIONS']._serialized_start=90
-  _globals['_METHODOPTIONS']._serialized_end=321
-  _globals['_METHODOPTIONS_VISIBILITY']._serialized_start=231
-  _globals['_METHODOPTIONS_VISIBILITY']._serialized_end=321
+  _globals['_METHODOPTIONS']._serialized_end=445
+  _globals['_METHODOPTIONS_VISIBILITY']._serialized_start=283
+  _globals['_METHODOPTIONS_VISIBILITY']._serialized_end=373
+  _globals['_METHODOPTIONS_LIMIT']._serialized_start=375
+  _globals['_METHODOPTIONS_LIMIT']._serialized_end=445
 # @@protoc_insertion_point(module_scope)

@@ -54,10 +54,38 @@ class MethodOptions(_message.Message):
     INTERNAL: MethodOptions.Visibility.ValueType  # 4
     """Other services only: never transcoded, never reachable from outside."""
 
+    class _Limit:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _LimitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[MethodOptions._Limit.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        LIMIT_UNSPECIFIED: MethodOptions._Limit.ValueType  # 0
+        """Reads, if the method has no side effects; writes otherwise."""
+        LOGIN: MethodOptions._Limit.ValueType  # 1
+        """What tells who somebody is: registering, logging in, staying so."""
+        CHECKOUT: MethodOptions._Limit.ValueType  # 2
+        """Placing an order."""
+        UNLIMITED: MethodOptions._Limit.ValueType  # 3
+        """None: whoever calls it is no shopper."""
+
+    class Limit(_Limit, metaclass=_LimitEnumTypeWrapper):
+        """Which of the edge's limits a call counts against."""
+
+    LIMIT_UNSPECIFIED: MethodOptions.Limit.ValueType  # 0
+    """Reads, if the method has no side effects; writes otherwise."""
+    LOGIN: MethodOptions.Limit.ValueType  # 1
+    """What tells who somebody is: registering, logging in, staying so."""
+    CHECKOUT: MethodOptions.Limit.ValueType  # 2
+    """Placing an order."""
+    UNLIMITED: MethodOptions.Limit.ValueType  # 3
+    """None: whoever calls it is no shopper."""
+
     VISIBILITY_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     CACHEABLE_SECONDS_FIELD_NUMBER: _builtins.int
     CREATES_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     visibility: Global___MethodOptions.Visibility.ValueType
     priority: _builtins.int
     """1 is never shed (checkout, payment, order status), 3 is shed first."""
@@ -65,6 +93,7 @@ class MethodOptions(_message.Message):
     """For so many seconds an answer to somebody who didn't log in is good for everybody who didn't; 0: nobody may keep it."""
     creates: _builtins.str
     """Where to find what the method makes: `/v1/orders/{order.order_id}`, with fields of the response, else of the request. REST answers 201."""
+    limit: Global___MethodOptions.Limit.ValueType
     def __init__(
         self,
         *,
@@ -72,10 +101,11 @@ class MethodOptions(_message.Message):
         priority: _builtins.int = ...,
         cacheable_seconds: _builtins.int = ...,
         creates: _builtins.str = ...,
+        limit: Global___MethodOptions.Limit.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cacheable_seconds", b"cacheable_seconds", "creates", b"creates", "priority", b"priority", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cacheable_seconds", b"cacheable_seconds", "creates", b"creates", "limit", b"limit", "priority", b"priority", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -133,7 +133,8 @@ class UsersServiceServicer:
     def Login(self, request, context):
         """Opens a session.
 
-        Fails with UNAUTHENTICATED / CREDENTIALS_INVALID, whether the email or the password is wrong.
+        Fails with UNAUTHENTICATED / CREDENTIALS_INVALID, whether the email or the password is wrong, and with RESOURCE_EXHAUSTED / TOO_MANY_ATTEMPTS
+        after 20 failures within a minute for one email, whoever has it or not, or 300 from one address; RetryInfo says when to come back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,6 +196,8 @@ class UsersServiceServicer:
 
     def BatchCreateUsers(self, request, context):
         """Creates many customers at once: all or none.
+
+        Fails with ALREADY_EXISTS / EMAIL_TAKEN, INVALID_ARGUMENT / PASSWORD_REFUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -202,6 +205,8 @@ class UsersServiceServicer:
 
     def CreateAddress(self, request, context):
         """Adds an address.
+
+        Fails with FAILED_PRECONDITION / TOO_MANY_ADDRESSES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,8 @@ class UsersServiceStub:
     Login: _grpc.UnaryUnaryMultiCallable[_users_service_pb2.LoginRequest, _users_service_pb2.LoginResponse]
     """Opens a session.
 
-    Fails with UNAUTHENTICATED / CREDENTIALS_INVALID, whether the email or the password is wrong.
+    Fails with UNAUTHENTICATED / CREDENTIALS_INVALID, whether the email or the password is wrong, and with RESOURCE_EXHAUSTED / TOO_MANY_ATTEMPTS
+    after 20 failures within a minute for one email, whoever has it or not, or 300 from one address; RetryInfo says when to come back.
     """
     RefreshSession: _grpc.UnaryUnaryMultiCallable[_users_service_pb2.RefreshSessionRequest, _users_service_pb2.RefreshSessionResponse]
     """Exchanges a refresh token for new tokens; a token that is used again later ends its session.
@@ -65,9 +66,15 @@ class UsersServiceStub:
     Without a mask every field that can be written is replaced. Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale.
     """
     BatchCreateUsers: _grpc.UnaryUnaryMultiCallable[_users_service_pb2.BatchCreateUsersRequest, _users_service_pb2.BatchCreateUsersResponse]
-    """Creates many customers at once: all or none."""
+    """Creates many customers at once: all or none.
+
+    Fails with ALREADY_EXISTS / EMAIL_TAKEN, INVALID_ARGUMENT / PASSWORD_REFUSED.
+    """
     CreateAddress: _grpc.UnaryUnaryMultiCallable[_users_service_pb2.CreateAddressRequest, _users_service_pb2.CreateAddressResponse]
-    """Adds an address."""
+    """Adds an address.
+
+    Fails with FAILED_PRECONDITION / TOO_MANY_ADDRESSES.
+    """
     GetAddress: _grpc.UnaryUnaryMultiCallable[_users_service_pb2.GetAddressRequest, _users_service_pb2.GetAddressResponse]
     """Returns an address of a user."""
     ListAddresses: _grpc.UnaryUnaryMultiCallable[_users_service_pb2.ListAddressesRequest, _users_service_pb2.ListAddressesResponse]
@@ -92,7 +99,8 @@ class UsersServiceAsyncStub(UsersServiceStub):
     Login: _aio.UnaryUnaryMultiCallable[_users_service_pb2.LoginRequest, _users_service_pb2.LoginResponse]  # type: ignore[assignment]
     """Opens a session.
 
-    Fails with UNAUTHENTICATED / CREDENTIALS_INVALID, whether the email or the password is wrong.
+    Fails with UNAUTHENTICATED / CREDENTIALS_INVALID, whether the email or the password is wrong, and with RESOURCE_EXHAUSTED / TOO_MANY_ATTEMPTS
+    after 20 failures within a minute for one email, whoever has it or not, or 300 from one address; RetryInfo says when to come back.
     """
     RefreshSession: _aio.UnaryUnaryMultiCallable[_users_service_pb2.RefreshSessionRequest, _users_service_pb2.RefreshSessionResponse]  # type: ignore[assignment]
     """Exchanges a refresh token for new tokens; a token that is used again later ends its session.
@@ -116,9 +124,15 @@ class UsersServiceAsyncStub(UsersServiceStub):
     Without a mask every field that can be written is replaced. Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale.
     """
     BatchCreateUsers: _aio.UnaryUnaryMultiCallable[_users_service_pb2.BatchCreateUsersRequest, _users_service_pb2.BatchCreateUsersResponse]  # type: ignore[assignment]
-    """Creates many customers at once: all or none."""
+    """Creates many customers at once: all or none.
+
+    Fails with ALREADY_EXISTS / EMAIL_TAKEN, INVALID_ARGUMENT / PASSWORD_REFUSED.
+    """
     CreateAddress: _aio.UnaryUnaryMultiCallable[_users_service_pb2.CreateAddressRequest, _users_service_pb2.CreateAddressResponse]  # type: ignore[assignment]
-    """Adds an address."""
+    """Adds an address.
+
+    Fails with FAILED_PRECONDITION / TOO_MANY_ADDRESSES.
+    """
     GetAddress: _aio.UnaryUnaryMultiCallable[_users_service_pb2.GetAddressRequest, _users_service_pb2.GetAddressResponse]  # type: ignore[assignment]
     """Returns an address of a user."""
     ListAddresses: _aio.UnaryUnaryMultiCallable[_users_service_pb2.ListAddressesRequest, _users_service_pb2.ListAddressesResponse]  # type: ignore[assignment]
@@ -152,7 +166,8 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_users_service_pb2.LoginResponse, _abc.Awaitable[_users_service_pb2.LoginResponse]]:
         """Opens a session.
 
-        Fails with UNAUTHENTICATED / CREDENTIALS_INVALID, whether the email or the password is wrong.
+        Fails with UNAUTHENTICATED / CREDENTIALS_INVALID, whether the email or the password is wrong, and with RESOURCE_EXHAUSTED / TOO_MANY_ATTEMPTS
+        after 20 failures within a minute for one email, whoever has it or not, or 300 from one address; RetryInfo says when to come back.
         """
 
     @_abc_1.abstractmethod
@@ -224,7 +239,10 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.BatchCreateUsersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_users_service_pb2.BatchCreateUsersResponse, _abc.Awaitable[_users_service_pb2.BatchCreateUsersResponse]]:
-        """Creates many customers at once: all or none."""
+        """Creates many customers at once: all or none.
+
+        Fails with ALREADY_EXISTS / EMAIL_TAKEN, INVALID_ARGUMENT / PASSWORD_REFUSED.
+        """
 
     @_abc_1.abstractmethod
     def CreateAddress(
@@ -232,7 +250,10 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.CreateAddressRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_users_service_pb2.CreateAddressResponse, _abc.Awaitable[_users_service_pb2.CreateAddressResponse]]:
-        """Adds an address."""
+        """Adds an address.
+
+        Fails with FAILED_PRECONDITION / TOO_MANY_ADDRESSES.
+        """
 
     @_abc_1.abstractmethod
     def GetAddress(
