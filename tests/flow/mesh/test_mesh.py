@@ -67,10 +67,10 @@ def test_an_order_goes_through_the_mesh_and_is_one_trace(edge: Edge, customer: C
     assert order["state"] == "CONFIRMED"
 
     def processes() -> set[str]:
-        [trace] = find_trace(mesh.traces, order["orderId"])
-        return {span.process for span in read_trace(mesh.traces, trace)}
+        return {span.process for trace in find_trace(mesh.traces, order["orderId"]) for span in read_trace(mesh.traces, trace)}
 
     edge.eventually(processes, lambda found: found == {"envoy", *services()})
+    assert len(find_trace(mesh.traces, order["orderId"])) == 1
 
 
 def test_trace_draws_it(edge: Edge, customer: Customer, mesh: RunningBazaar):
