@@ -202,7 +202,7 @@ def test_a_profile_divides_what_the_workers_used(demo, shell):
 
 
 def test_a_profile_is_shown_as_tables(demo, shell):
-    done = shell.run("profile", "journey", "--rate", "10", "--seconds", "1", timeout=200)
+    done = shell.run("profile", "journey", "--rate", "10", "--seconds", "3", timeout=200)
     rows = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
 
     assert done.returncode == 0, done.stderr
