@@ -10,7 +10,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -36,6 +36,7 @@ from services.checkout.model import (
 from services.kit.idempotency import RequestKey
 from services.kit.money import Money
 from services.kit.rpc.calls import within
+from services.kit.rpc.client_calls import together
 from services.kit.rpc.status import reason_of
 from services.kit.telemetry import tracing
 
@@ -179,26 +180,27 @@ class PlaceOrderSaga:
     async def _gather(self) -> Purchase:
         """What is bought, where it goes, whether it can be paid like this, and what it costs."""
         request = self._request
-        cart, address, methods = await asyncio.gather(
-            self._lines(),
+        *cart, address, methods = await together(
+            *self._asked_of_cart(),
             self._to.users.GetAddress(users_service_pb2.GetAddressRequest(user_id=self._user_id, address_id=request.address_id)),
             self._to.payments.ListMethods(payments_service_pb2.ListMethodsRequest()),
         )
         if request.payment_method not in methods.methods:
             name = payments_pb2.Payment.Method.Name(request.payment_method)
             raise MethodUnsupported(f"The shop doesn't take {name} now.", method=name)
-        cart_id, lines = cart
+        cart_id, chosen = (cart[0].cart_id, cart[0].lines) if cart else ("", request.lines)
+        lines = total_by_sku((line.sku, line.quantity) for line in chosen)
         if not lines:
             raise CartEmpty("There is nothing to order.", cart_id=cart_id)
         place = orders_pb2.DeliveryAddress(**{name: getattr(address.address, name) for name in _DELIVERY})
         return Purchase(cart_id, lines, place, await self._quote(lines, place))
 
-    async def _lines(self) -> tuple[str, dict[str, int]]:
+    def _asked_of_cart(self) -> list[Any]:
+        """The call that asks the cart what is bought, unless the request says it itself."""
         if self._request.lines:
-            return "", total_by_sku((line.sku, line.quantity) for line in self._request.lines)
+            return []
         ask = cart_service_pb2.GetCheckoutLinesRequest(user_id=self._user_id, cart_id=self._request.cart_id)
-        answer = await self._to.cart.GetCheckoutLines(ask)
-        return answer.cart_id, total_by_sku((line.sku, line.quantity) for line in answer.lines)
+        return [self._to.cart.GetCheckoutLines(ask)]
 
     async def _quote(self, lines: dict[str, int], place: orders_pb2.DeliveryAddress) -> pricing_pb2.Quote:
         """The quote that will be charged: the one that came along, or a new one."""

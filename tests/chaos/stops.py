@@ -131,4 +131,5 @@ class _WatchedChannel:
             await self._stops.pass_by(name, "after")
             return response
 
-        return call
+        # As any call, it is under way before it is awaited.
+        return lambda request, **options: asyncio.ensure_future(call(request, **options))

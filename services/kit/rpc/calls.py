@@ -8,7 +8,7 @@ import hashlib
 import time
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -64,6 +64,15 @@ class Call:
         """Seconds until the deadline, at least 0; None when there is no deadline."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
+    # By hand: dataclasses.replace takes as long as what a call needs besides.
+    def with_key(self, key: str) -> Call:
+        """The same call with this key."""
+        return Call(self.method, self.caller, self.principal, self.deadline, key)
+
+    def until(self, deadline: float | None) -> Call:
+        """The same call with this deadline."""
+        return Call(self.method, self.caller, self.principal, deadline, self.idempotency_key)
+
 
 def current() -> Call:
     """The call that this code answers.
@@ -110,7 +119,7 @@ async def outlive_caller(work: Coroutine[Any, Any, T], budget: timedelta) -> T:
     """
     context = contextvars.copy_context()
     if call := find():
-        context.run(enter, replace(call, deadline=time.monotonic() + budget.total_seconds()))
+        context.run(enter, call.until(time.monotonic() + budget.total_seconds()))
     task = asyncio.get_running_loop().create_task(within(budget.total_seconds(), work), context=context)
     _outliving.add(task)
     task.add_done_callback(_outliving.discard)
@@ -127,21 +136,35 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         DeadlineExceeded: it took longer, and has been cancelled.
     """
-    clock = asyncio.timeout(seconds)
+    # As asyncio.timeout does it, at a third of the cost: every call passes here.
+    task = asyncio.current_task()
+    assert task is not None
+    cancelled, is_late = task.cancelling(), False
+
+    def expire() -> None:
+        nonlocal is_late
+        is_late = True
+        task.cancel()
+
+    clock = asyncio.get_running_loop().call_later(seconds, expire)
     try:
-        async with clock:
-            return await work
-    except TimeoutError as error:
-        if clock.expired():
+        return await work
+    except asyncio.CancelledError as error:
+        if is_late and task.cancelling() - 1 <= cancelled:
             raise DeadlineExceeded(f"It took longer than {seconds:g} s.") from error
+        # Somebody else has cancelled it as well, and is to hear of it.
         raise
+    finally:
+        clock.cancel()
+        if is_late:
+            task.uncancel()
 
 
 def beside(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Starts work that goes on beside the current call, and after it; a drain waits for it. A failure is logged."""
     context = contextvars.copy_context()
     if call := find():
-        context.run(enter, replace(call, deadline=None))
+        context.run(enter, call.until(None))
     task = asyncio.get_running_loop().create_task(work, context=context)
     _outliving.add(task)
     task.add_done_callback(_outliving.discard)

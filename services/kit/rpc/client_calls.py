@@ -116,3 +116,21 @@ class RepeatedCall(_OuterCall):
         self._attempts_left -= 1
         longest, self._pause_seconds = self._pause_seconds, 2 * self._pause_seconds
         await asyncio.sleep(random.uniform(longest / 2, longest))
+
+
+async def together(*calls: Any) -> list[Any]:
+    """The answers of calls that are under way; asyncio.gather would make a task for each.
+
+    Raises:
+        AioRpcError: the first of the calls that failed, once all have ended.
+    """
+    answers: list[Any] = []
+    failures: list[AioRpcError] = []
+    for call in calls:
+        try:
+            answers.append(await call)
+        except AioRpcError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return answers

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
@@ -138,7 +138,7 @@ class Method:
         if request is UNREADABLE:
             raise ValidationFailed("The request cannot be read as a message of its type.")
         if self._folds_key and (key := fold_idempotency_key(request, call.idempotency_key)) != call.idempotency_key:
-            call = replace(call, idempotency_key=key)
+            call = call.with_key(key)
         if self._can_resume:
             fold_last_event_id(request, metadata.get(LAST_EVENT_ID, ""))
         enter(call)
