@@ -17,19 +17,27 @@ Document = dict[str, Any]
 KNOWN = {"apiVersion", "kind", "resources", "components", "patches", "images"}
 
 
+class KeyRefused(Exception):
+    """A kustomization says something that isn't rendered here; says what and where."""
+
+
 class PatchFailed(Exception):
     """A patch names what isn't there, or expects something else; says which."""
 
 
 def rendered(folder: Path) -> list[Document]:
-    """The documents that `kubectl kustomize` prints for a folder, in no particular order."""
+    """The documents that `kubectl kustomize` prints for a folder, in no particular order.
+
+    Raises:
+        KeyRefused, PatchFailed: see there.
+    """
     return _accumulated(folder, [])
 
 
 def _accumulated(folder: Path, found: list[Document]) -> list[Document]:
     plan = yaml.safe_load((folder / "kustomization.yaml").read_text())
     if unknown := plan.keys() - KNOWN:
-        raise NotImplementedError(f"{folder}: {', '.join(sorted(unknown))}")
+        raise KeyRefused(f"{folder}: {', '.join(sorted(unknown))}")
     for name in plan.get("resources", []):
         path = folder / name
         found += _accumulated(path, []) if path.is_dir() else _read(path)

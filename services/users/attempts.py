@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.kit.limits.attempts import Attempts, Noted, Window
-from services.users.model import FAILURES_WITHIN, MOST_FAILURES, MOST_FAILURES_OF_ADDRESS, CredentialsInvalid, TooManyAttempts, place_of
+from services.users.access import FAILURES_WITHIN, MOST_FAILURES, MOST_FAILURES_OF_ADDRESS, CredentialsInvalid, TooManyAttempts, place_of
 from services.users.tokens import SigningKeys
 
 _OF_EMAIL = Window(MOST_FAILURES, FAILURES_WITHIN)

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from services.kit.clock import Clock
 from services.kit.ids import uuid7
-from services.users.attempts import LoginAttempts
-from services.users.model import (
+from services.users.access import (
     ACCESS_TOKEN_LIFE,
     CredentialsInvalid,
     Refresh,
@@ -20,6 +19,7 @@ from services.users.model import (
     judged,
     opened,
 )
+from services.users.attempts import LoginAttempts
 from services.users.passwords import Passwords
 from services.users.sessions import SessionStore
 from services.users.store import UserStore

@@ -15,20 +15,18 @@ from services.kit.idempotency import Once, RequestKey
 from services.kit.ids import uuid7
 from services.kit.rpc import calls
 from services.users import wire
+from services.users.access import SessionNotFound, forgettable_at, readable_user_agent
 from services.users.addresses import AddressStore
 from services.users.login import Logins
 from services.users.model import (
     AddressNotFound,
     EmailTaken,
-    SessionNotFound,
     User,
     UserNotFound,
     check_imported_hash,
     first_repeated,
-    forgettable_at,
     may_read,
     normal_email,
-    readable_user_agent,
     updated,
 )
 from services.users.passwords import Passwords

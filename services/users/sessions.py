@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from services.kit.database import Database
-from services.users.model import ACCESS_TOKEN_LIFE, CLOCK_SKEW, REFRESH_TOKEN_LIFE, Refresh, Session, SessionNotFound
+from services.users.access import ACCESS_TOKEN_LIFE, CLOCK_SKEW, REFRESH_TOKEN_LIFE, Refresh, Session, SessionNotFound
 
 MOST_LISTED = 100
 _DELETED_AT_ONCE = 5000

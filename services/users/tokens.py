@@ -19,7 +19,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from services.kit.secrets import Secrets, SecretUnusable
-from services.users.model import ACCESS_TOKEN_LIFE
+from services.users.access import ACCESS_TOKEN_LIFE
 
 ISSUER = "https://bazaar.dev"
 AUDIENCE = "bazaar"

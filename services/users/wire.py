@@ -8,7 +8,8 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bazaar.users.v1 import users_pb2, users_service_pb2
-from services.users.model import Address, Session, User
+from services.users.access import Session
+from services.users.model import Address, User
 
 
 def user(of: User) -> users_pb2.User:

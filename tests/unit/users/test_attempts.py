@@ -21,8 +21,8 @@ from services.kit.redis import open_redis
 from services.kit.rpc.calls import ADDRESS
 from services.kit.secrets import Secrets
 from services.users import SERVICE
+from services.users.access import CredentialsInvalid, TooManyAttempts, place_of
 from services.users.attempts import LoginAttempts
-from services.users.model import CredentialsInvalid, TooManyAttempts, place_of
 from services.users.tokens import SigningKeys
 from tests.serving import Client, details_of, refused, serving
 from tests.unit.users.accounts import log_in, register

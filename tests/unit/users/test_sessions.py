@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from services.kit.database import Database
 from services.kit.ids import uuid7
-from services.users.model import Refresh, SessionNotFound, judged, opened
+from services.users.access import Refresh, SessionNotFound, judged, opened
 from services.users.sessions import SessionStore
 from tests.unit.rivals import meet
 from tests.unit.users.sample import NOW, error_of, kept_user
