@@ -18,7 +18,7 @@ from gateway.routes import ANYONE, USER, virtual_host
 from gateway.settings import EdgeSettings
 from gateway.shedding import counts_shed, remembers_refusals, runtime_layer
 from gateway.tls import strict_transport, transport_socket
-from gateway.upstreams import COLLECTOR, http2, named, workers
+from gateway.upstreams import COLLECTOR, http2, named, with_sheddable, workers
 from services.kit.telemetry.calls import SAMPLED_METADATA, SAMPLED_TAG
 
 ISSUER, AUDIENCE = "https://bazaar.dev", "bazaar"
@@ -81,9 +81,10 @@ def _listeners(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
 
 
 def _upstreams(edge: Edge) -> list[dict[str, Any]]:
-    services = [] if edge.workers else [named(name, address) for name, address in sorted(edge.settings.addresses.items())]
+    services = [named(name, address) for name, address in sorted(edge.settings.addresses.items())]
+    behind = [workers(edge.workers)] if edge.workers else services
     collector = [named(COLLECTOR, edge.settings.collector)] if edge.settings.collector else []
-    return [*([workers(edge.workers)] if edge.workers else []), *services, *collector]
+    return [*(each for cluster in behind for each in with_sheddable(cluster, edge.settings.shed_at_once)), *collector]
 
 
 def _span_batches() -> dict[str, Any]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
 
 from bazaar.type.v1.errors_pb2 import ErrorReason
 from gateway.headers import TYPES, http_filter
+from gateway.upstreams import SHEDDABLE
 
 STATUSES = {
     400: (Code.INVALID_ARGUMENT, ErrorReason.VALIDATION_FAILED),
@@ -28,8 +33,13 @@ STATUSES = {
     504: (Code.DEADLINE_EXCEEDED, ErrorReason.DEADLINE_EXCEEDED),
 }
 
+NO_PLACE = "upstream_reset_before_response_started{overflow}"
+NO_PLACE_EXPRESSION = f'response.code_details == "{NO_PLACE}" && xds.cluster_name.endsWith("{SHEDDABLE}")'
+"""Tells that a call found no place among those that may be shed; the same of other calls is a fault of its own."""
+NO_PLACE_SENTENCE = "Too much is asked for at the moment; what matters more goes first."
+
 LIMITED = "Too many calls; Retry-After says when to come back."
-SHED_EXPRESSION = 'response.code_details in ["direct_response", "lua_response"]'
+SHED_EXPRESSION = f'response.code_details in ["direct_response", "lua_response"] || ({NO_PLACE_EXPRESSION})'
 """Tells the edge's own 503s that shed a call from the others."""
 
 PROBLEM = "application/problem+json"
@@ -52,7 +62,7 @@ TITLES = {
 def local_replies() -> dict[str, Any]:
     """Envoy's `local_reply_config`."""
     mappers = [_mapper(status, code, ErrorReason.Name(reason)) for status, (code, reason) in STATUSES.items()]
-    return {"mappers": [_refused_path(), _shed(), *mappers, _limited_grpc()]}
+    return {"mappers": [_refused_path(), *_no_place(), _shed(), *mappers, _limited_grpc()]}
 
 
 def problems() -> dict[str, Any]:
@@ -85,6 +95,22 @@ def _shed() -> dict[str, Any]:
     return _narrowed(503, ErrorReason.Name(ErrorReason.SHED), SHED_EXPRESSION)
 
 
+def _no_place() -> list[dict[str, Any]]:
+    """For REST, and for gRPC, whose details travel in a header."""
+    reason = AnyMessage()
+    reason.Pack(ErrorInfo(reason=ErrorReason.Name(ErrorReason.SHED), domain="bazaar.dev"))
+    status = Status(code=Code.UNAVAILABLE, message=NO_PLACE_SENTENCE, details=[reason])
+    details = _added("grpc-status-details-bin", base64.b64encode(status.SerializeToString()).decode().rstrip("="))
+    told = {"body": {"inline_string": NO_PLACE_SENTENCE}, "headers_to_add": [_added("retry-after", "1")]}
+    is_ours = {"and_filter": {"filters": [is_status(503), cel(NO_PLACE_EXPRESSION)]}}
+    rest = _narrowed(503, ErrorReason.Name(ErrorReason.SHED), NO_PLACE_EXPRESSION)
+    return [{**rest, **told}, {"filter": is_ours, **told, "headers_to_add": [*told["headers_to_add"], details]}]
+
+
+def _added(name: str, value: str) -> dict[str, Any]:
+    return {"header": {"key": name, "value": value}}
+
+
 def _narrowed(status: int, reason: str, expression: str) -> dict[str, Any]:
     """A mapper for some of a status's replies."""
     code, _ = STATUSES[status]
@@ -100,7 +126,7 @@ def _limited_grpc() -> dict[str, Any]:
 def _mapper(status: int, code: int, reason: str) -> dict[str, Any]:
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "bazaar.dev", "metadata": {}}
     return {
-        "filter": {"and_filter": {"filters": [is_status(status), _answers_json(status)]}},
+        "filter": {"and_filter": {"filters": [is_status(status), _answers_json()]}},
         **({"body": {"inline_string": LIMITED}} if status == 429 else {}),
         "body_format_override": {"json_format": {"code": code, "message": "%LOCAL_REPLY_BODY%", "details": [info]}},
     }
@@ -117,15 +143,12 @@ def cel(expression: str) -> dict[str, Any]:
     return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": config}}
 
 
-def _answers_json(status: int) -> dict[str, Any]:
-    """Whether the reply goes to a REST client as it is.
+def _answers_json() -> dict[str, Any]:
+    """Whether the reply goes to a REST client: one to gRPC carries its text in a header, where JSON has no business.
 
-    A reply to gRPC carries its text in a header, where JSON has no business. A REST call looks like gRPC once it is transcoded: a failure
-    further on (5xx) becomes JSON on its way back, but what the transcoder itself refuses (4xx) doesn't pass it again.
+    A REST call looks like gRPC once it is transcoded, but the transcoder leaves alone what Envoy answers to it.
     """
     content_type = {"name": "content-type", "string_match": {"prefix": "application/grpc"}, "treat_missing_header_as_empty": True}
     is_no_grpc = {"header_filter": {"header": {**content_type, "invert_match": True}}}
-    if status >= 500:
-        return is_no_grpc
     is_transcoded = {"header_filter": {"header": {"name": "x-envoy-original-path", "present_match": True}}}
     return {"or_filter": {"filters": [is_no_grpc, is_transcoded]}}

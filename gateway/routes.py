@@ -17,6 +17,7 @@ from gateway.limits import Limiting
 from gateway.methods import Binding, Method
 from gateway.pages import Page, page_routes
 from gateway.shedding import FILTER, of_priority, switched_off
+from gateway.upstreams import way
 from services.kit.rpc.calls import ADDRESS
 
 USER, ANYONE = "user", "anyone"
@@ -144,7 +145,7 @@ def _call(method: Method, limiting: Limiting) -> dict[str, Any]:
         filters |= turned_on(FILTER)
     return {
         "name": method.name,
-        "route": {"cluster": method.cluster, **limits, "retry_policy": retry, "rate_limits": limited},
+        "route": {**way(method), **limits, "retry_policy": retry, "rate_limits": limited},
         "decorator": {"operation": method.name, "propagate": False},
         "metadata": of_priority(method.priority),
         "typed_per_filter_config": filters,

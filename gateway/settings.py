@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.limits import Limiting
 from gateway.shedding import Level, level_of
+from gateway.upstreams import AT_ONCE
 
 ADDRESS = "BAZAAR_ADDRESS_"
 
@@ -29,6 +30,8 @@ class EdgeSettings:
     limiting: Limiting = field(default_factory=Limiting)
     shed: Level = "off"
     """From which priority on calls are shed when the edge starts."""
+    shed_at_once: int = AT_ONCE
+    """Calls of priority 2 that have a place at the workers, or at a service; half as many of priority 3 have another one."""
     host: str = "127.0.0.1"
     """The address to listen on."""
     addresses: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -43,7 +46,8 @@ class EdgeSettings:
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> EdgeSettings:
         """Reads BAZAAR_TRACE_SAMPLING, BAZAAR_ACCESS_LOG, BAZAAR_CORS_ORIGINS (with commas between), BAZAAR_EDGE_CERTIFICATE[_KEY],
-        BAZAAR_LIMITS[_FREE_SHARE], BAZAAR_SHED, BAZAAR_EDGE_HOST, BAZAAR_COLLECTOR and BAZAAR_ADDRESS_<SERVICE>.
+        BAZAAR_LIMITS[_FREE_SHARE], BAZAAR_SHED[_AT_ONCE], BAZAAR_EDGE_HOST, BAZAAR_COLLECTOR and
+        BAZAAR_ADDRESS_<SERVICE>.
 
         Raises:
             ValueError: one of them can't be read.
@@ -57,12 +61,20 @@ class EdgeSettings:
             key=_path(environment.get("BAZAAR_EDGE_CERTIFICATE_KEY")),
             limiting=Limiting.of(environment.get("BAZAAR_LIMITS", ""), environment.get("BAZAAR_LIMITS_FREE_SHARE", "")),
             shed=level_of(environment.get("BAZAAR_SHED") or "off"),
+            shed_at_once=_at_once(environment.get("BAZAAR_SHED_AT_ONCE") or str(AT_ONCE)),
             host=environment.get("BAZAAR_EDGE_HOST") or "127.0.0.1",
             addresses={
                 name.removeprefix(ADDRESS).lower(): address for name, address in environment.items() if name.startswith(ADDRESS) and address
             },
             collector=environment.get("BAZAAR_COLLECTOR", ""),
         )
+
+
+def _at_once(text: str) -> int:
+    number = int(text)
+    if number < 2:
+        raise ValueError(f"BAZAAR_SHED_AT_ONCE must be at least 2: {text}")
+    return number
 
 
 def _path(text: str | None) -> Path | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.headers import TYPES
+from gateway.upstreams import SHEDDABLE
 from mesh.local import tls
 from mesh.local.authority import LIFE
 from mesh.local.places import EDGE, Places
@@ -34,6 +35,16 @@ def between(places: Places, caller: str, callee: str) -> dict[str, Any]:
         "outlier_detection": _outliers(),
         "typed_extension_protocol_options": _http2(CONNECTION_SECONDS),
     }
+
+
+def sheddable(places: Places, callee: str, breakers: dict[str, Any]) -> dict[str, Any]:
+    """The edge's way to a service for what may be shed.
+
+    Args:
+        breakers: its `circuit_breakers`.
+    """
+    cluster = between(places, EDGE, callee)
+    return {**cluster, "name": cluster["name"] + SHEDDABLE, "circuit_breakers": breakers}
 
 
 def app(places: Places, service: str) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import Any
 from gateway.envoy import CONNECTION_MANAGER
 from gateway.headers import http_filter
 from gateway.methods import Method
+from gateway.upstreams import SHEDDABLE
 from mesh.local import clusters, tls
 from mesh.local.identities import noun_of
-from mesh.local.places import Places
+from mesh.local.places import EDGE, Places
 from mesh.local.rules import RBAC, filter_name
 
 UNARY_SECONDS = 31.0
@@ -36,18 +37,23 @@ def add_mesh(document: dict[str, Any], places: Places, methods: Sequence[Method]
     """Puts the sidecars into the edge's configuration, and leads its calls through the mesh.
 
     Args:
-        edge_cluster: where all calls of the edge went so far. It stays, for spans and for asking who is well.
+        edge_cluster: where all calls of the edge went so far, with the one beside it. It stays, for spans and for asking who is well.
     """
     resources = document["static_resources"]
     streams = {method.name for method in methods if method.is_stream}
     for route in _routes_to(resources["listeners"], edge_cluster):
         if route.get("name"):
-            route["route"]["cluster"] = clusters.name("edge", noun_of(route["name"]))
+            route["route"]["cluster"] = clusters.name(EDGE, noun_of(route["name"]))
             if route["name"] in streams:
                 route["route"]["priority"] = "HIGH"
+    [sheddable] = [cluster for cluster in resources["clusters"] if cluster["name"] == edge_cluster + SHEDDABLE]
+    resources["clusters"].remove(sheddable)
+    for route in _routes_to(resources["listeners"], sheddable["name"]):
+        route["route"]["cluster"] = clusters.name(EDGE, noun_of(route["name"])) + SHEDDABLE
     sidecars = sidecars_of(places, methods)
     resources["listeners"] += sidecars["listeners"]
     resources["clusters"] += sidecars["clusters"]
+    resources["clusters"] += [clusters.sheddable(places, callee, sheddable["circuit_breakers"]) for callee in places.services]
 
 
 def sidecars_of(places: Places, methods: Sequence[Method]) -> dict[str, list[Any]]:

@@ -19,7 +19,9 @@ from pathlib import Path
 
 import uvloop
 
+from tests.load.cpu import used
 from tests.shell import Shell
+from tests.unit.gateway.limited import counters
 from tools.home import Home
 from tools.loading.seeds import Seeds
 from tools.shop import Shop, administrator
@@ -27,6 +29,9 @@ from tools.shop.http import Connections
 
 CALLERS, CONNECTIONS = 32, 1500
 PATIENCE_SECONDS = 5.0
+COUNTED = "^shed|workers.*(health_check.failure|upstream_rq_timeout|upstream_cx_none_healthy)|failure_mode_allowed"
+"""What Envoy tells of it."""
+UNSHED = {"BAZAAR_SHED_CALLS": "0", "BAZAAR_SHED_WAIT_SECONDS": "0", "BAZAAR_SHED_AT_ONCE": "10000"}
 WARM_UP_SECONDS = 5.0
 
 
@@ -113,12 +118,29 @@ async def measure(shell: Shell, seconds: float, sustained: float) -> float:
     url, paths, token = await prepared(shell)
     await closed(Calls(url, paths, token), WARM_UP_SECONDS)
     if not sustained:
+        before = spent(shell)
         sustained = await closed(Calls(url, paths, token), seconds)
         print(f"sustained: {sustained:.0f} calls a second")
-    calls = Calls(url, paths, token)
+        show_spent(shell, before, seconds)
+    calls, before = Calls(url, paths, token), spent(shell)
     await opened(calls, 2 * sustained, seconds)
     calls.show()
+    show_spent(shell, before, seconds)
+    for name, number in sorted((await counters(shell.home.sockets, COUNTED)).items()):
+        print(f"  {number:6} {name}")
     return sustained
+
+
+def spent(shell: Shell) -> dict[str, float]:
+    """Seconds of CPU so far, of those that a call passes."""
+    state = shell.home.read_state()
+    assert state is not None
+    pids = {process.name: process.identity.pid for process in state.processes if process.identity}
+    return {"callers": time.process_time(), **{name: used(pid) for name, pid in pids.items() if name.startswith(("envoy", "worker"))}}
+
+
+def show_spent(shell: Shell, before: dict[str, float], seconds: float) -> None:
+    print("  of a core:", ", ".join(f"{name} {(now - before[name]) / seconds:.0%}" for name, now in spent(shell).items()))
 
 
 def main() -> None:
@@ -126,7 +148,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     options = parser.parse_args()
     sustained = 0.0
-    for name, settings in (("with shedding", {}), ("without", {"BAZAAR_SHED_CALLS": "0", "BAZAAR_SHED_WAIT_SECONDS": "0"})):
+    for name, settings in (("with shedding", {}), ("without", UNSHED)):
         with tempfile.TemporaryDirectory(prefix="bzl-", dir="/tmp") as folder:
             shell = Shell(Path(folder) / "home")
             shell.environment = {"BAZAAR_LIMITS": "off", **settings}

@@ -55,6 +55,8 @@ class Backend:
     """The product at the top of every ranking; the category's own when empty."""
     redis: Running | None = None
     """What the edges' shared limits are counted in."""
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+    """Cleared, writes wait for it."""
     shed_from: int = 0
     """Set, it refuses what isn't of priority 1, and says from which priority on."""
     sampled: dict[str, str] = field(default_factory=dict)
@@ -112,11 +114,13 @@ class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
 
     async def ImportProducts(self, request, context):
         self._backend.note(context)
+        await self._backend.let_go.wait()
         await refuse_under_pressure(self._backend, context)
         return catalog_service_pb2.ImportProductsResponse()
 
     async def CreateProduct(self, request, context):
         self._backend.note(context)
+        await self._backend.let_go.wait()
         await refuse_under_pressure(self._backend, context)
         await context.send_initial_metadata((("location", "/v1/products/p1"),))
         return catalog_service_pb2.CreateProductResponse()
@@ -173,6 +177,7 @@ async def running_backend(edge_home: Path) -> AsyncIterator[Backend]:
 @asynccontextmanager
 async def serving_backend(edge_home: Path, redis: RedisCluster) -> AsyncIterator[Backend]:
     backend = Backend()
+    backend.let_go.set()
     server = grpc.aio.server()
     ranking_service_pb2_grpc.add_RankingServiceServicer_to_server(Ranking(backend), server)
     orders_service_pb2_grpc.add_OrdersServiceServicer_to_server(Orders(backend), server)
@@ -240,6 +245,7 @@ def backend(running_backend: Backend) -> Backend:
     running_backend.metadata = {}
     running_backend.shown = ""
     running_backend.shed_from = 0
+    running_backend.let_go.set()
     return running_backend
 
 

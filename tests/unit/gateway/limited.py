@@ -29,10 +29,10 @@ async def statuses(client: httpx.AsyncClient, times: int, path: str, headers: di
     return Counter([(await client.get(path, headers=headers)).status_code for _ in range(times)])
 
 
-async def counters(home: Path, containing: str) -> dict[str, int]:
+async def counters(home: Path, matching: str) -> dict[str, int]:
     """An edge's own counters, those that have come to something."""
     transport = httpx.AsyncHTTPTransport(uds=f"{home}/envoy.sock")
     async with httpx.AsyncClient(transport=transport, base_url="http://envoy", trust_env=False) as admin:
-        text = (await admin.get("/stats", params={"usedonly": "", "filter": containing})).text
+        text = (await admin.get("/stats", params={"usedonly": "", "filter": matching})).text
     lines = (line.rpartition(": ") for line in text.splitlines())
     return {name: int(value) for name, _, value in lines if value.isdigit()}

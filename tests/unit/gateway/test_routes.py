@@ -7,6 +7,7 @@ from google.protobuf import message_factory
 from gateway.limits import Limiting
 from gateway.methods import Method, descriptor_set, methods, service_files
 from gateway.routes import GRPC_HEADERS, path_regex, virtual_host
+from gateway.upstreams import way
 from services.kit.auth import Policy
 from services.kit.rpc.headers import locating
 from services.kit.rpc.methods import facts_of
@@ -14,6 +15,8 @@ from services.kit.rpc.methods import facts_of
 FILES = service_files()
 METHODS = methods(FILES, Policy.load(Path(__file__).parents[3] / "mesh" / "policy.yaml"))
 ROUTES = virtual_host(METHODS, Limiting())["routes"]
+LASTING = {"bazaar.orders.v1.OrdersService/StreamOrderLines", "bazaar.ranking.v1.RankingService/WatchTopProducts"}
+"""Streams of calls that may be shed."""
 REST = [
     pytest.param(binding, method, id=f"{binding.verb} {binding.template}")
     for method in METHODS
@@ -45,6 +48,13 @@ def test_every_rest_form_leads_to_its_own_method_with_its_own_token_rule(binding
     route = matching(binding.verb, re.sub(r"\{[^}]*\}", "x1", binding.template))
 
     assert (route["decorator"]["operation"], requirement(route)) == (method.name, "user" if method.needs_user else "anyone")
+
+
+def test_what_may_be_shed_goes_to_the_same_workers_by_ways_of_its_own():
+    wanted = {1: {"cluster": "workers"}, 2: {"cluster": "workers-sheddable"}, 3: {"cluster": "workers-sheddable", "priority": "HIGH"}}
+
+    assert {method.priority for method in METHODS if way(method) == wanted[method.priority]} == {1, 2, 3}
+    assert {method.name for method in METHODS if way(method) != wanted[method.priority]} == LASTING
 
 
 def test_every_form_under_v1_is_there_under_api_too():

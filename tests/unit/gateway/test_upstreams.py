@@ -19,6 +19,8 @@ from tools import secrets
 from tools.servers import Running, free_port
 from tools.servers.envoy import Envoy
 
+SHEDDABLE = {f"{noun}-sheddable" for noun in NOUNS}
+
 
 async def serving(add, servicer):
     server = grpc.aio.server()
@@ -75,6 +77,7 @@ async def test_a_service_that_is_away_fails_its_own_calls_alone(spread):
         there = await client.get("/v1/queryTopProducts", params={"category": "radio"})
 
     assert (away.status_code, there.status_code) == (503, 200)
+    assert (away.json()["code"], away.json()["details"][0]["reason"]) == (14, "UNAVAILABLE")
 
 
 async def test_it_is_healthy_whatever_the_services_are(spread):
@@ -87,4 +90,4 @@ def test_without_a_port_for_tls_there_is_one_listener_for_clients(spread):
 
 
 def test_every_service_is_a_cluster(spread):
-    assert {cluster["name"] for cluster in spread[2]["static_resources"]["clusters"]} == {*NOUNS, "filling"}
+    assert {cluster["name"] for cluster in spread[2]["static_resources"]["clusters"]} == {*NOUNS, *SHEDDABLE, "filling"}
