@@ -147,7 +147,7 @@ def _call(method: Method, limiting: Limiting) -> dict[str, Any]:
         "name": method.name,
         "route": {**way(method), **limits, "retry_policy": retry, "rate_limits": limited},
         "decorator": {"operation": method.name, "propagate": False},
-        "metadata": of_priority(method.priority),
+        "metadata": {"filter_metadata": {**of_priority(method.priority), **limiting.intervals(method.limit)}},
         "typed_per_filter_config": filters,
     }
 

@@ -46,7 +46,7 @@ class EdgeSettings:
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> EdgeSettings:
         """Reads BAZAAR_TRACE_SAMPLING, BAZAAR_ACCESS_LOG, BAZAAR_CORS_ORIGINS (with commas between), BAZAAR_EDGE_CERTIFICATE[_KEY],
-        BAZAAR_LIMITS[_FREE_SHARE], BAZAAR_SHED[_AT_ONCE], BAZAAR_EDGE_HOST, BAZAAR_COLLECTOR and
+        BAZAAR_LIMITS[_FREE_SHARE, _WAIT_SECONDS], BAZAAR_SHED[_AT_ONCE], BAZAAR_EDGE_HOST, BAZAAR_COLLECTOR and
         BAZAAR_ADDRESS_<SERVICE>.
 
         Raises:
@@ -59,7 +59,7 @@ class EdgeSettings:
             cors_origins=tuple(origin.strip() for origin in origins if origin.strip()),
             certificate=_path(environment.get("BAZAAR_EDGE_CERTIFICATE")),
             key=_path(environment.get("BAZAAR_EDGE_CERTIFICATE_KEY")),
-            limiting=Limiting.of(environment.get("BAZAAR_LIMITS", ""), environment.get("BAZAAR_LIMITS_FREE_SHARE", "")),
+            limiting=Limiting.of(*(environment.get(f"BAZAAR_LIMITS{name}", "") for name in ("", "_FREE_SHARE", "_WAIT_SECONDS"))),
             shed=level_of(environment.get("BAZAAR_SHED") or "off"),
             shed_at_once=_at_once(environment.get("BAZAAR_SHED_AT_ONCE") or str(AT_ONCE)),
             host=environment.get("BAZAAR_EDGE_HOST") or "127.0.0.1",

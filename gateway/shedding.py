@@ -61,14 +61,14 @@ def switched_off(route: dict[str, Any], priority: int) -> dict[str, Any]:
         "match": match,
         "direct_response": {"status": 503, "body": {"inline_string": SENTENCE}},
         "response_headers_to_add": [retry_after],
-        "metadata": of_priority(priority),
+        "metadata": {"filter_metadata": of_priority(priority)},
         "typed_per_filter_config": {"envoy.filters.http.grpc_json_transcoder": off},
     }
 
 
 def of_priority(priority: int) -> dict[str, Any]:
-    """A route's `metadata`."""
-    return {"filter_metadata": {FILTER: {"priority": priority}}}
+    """A route's `filter_metadata`."""
+    return {FILTER: {"priority": priority}}
 
 
 def remembers_refusals() -> dict[str, Any]:

@@ -52,21 +52,28 @@ class Ranking(ranking_service_pb2_grpc.RankingServiceServicer):
         return ranking_service_pb2.QueryTopProductsResponse()
 
 
-async def serve(socket: str, redis_url: str) -> None:
-    """The worker."""
+async def serve(address: str, redis_url: str) -> None:
+    """Answers rankings, and counts calls for edges."""
     server = grpc.aio.server()
     ranking_service_pb2_grpc.add_RankingServiceServicer_to_server(Ranking(), server)
     add_rate_limits_to_server(RateLimitService(open_redis(redis_url)), server)
     servicer = health.HealthServicer()
     await servicer.set("", health_pb2.HealthCheckResponse.ServingStatus.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    server.add_insecure_port(f"unix:{socket}")
+    server.add_insecure_port(address)
     await server.start()
     await server.wait_for_termination()
 
 
-def worker(socket: str, redis_url: str) -> None:
-    uvloop.run(serve(socket, redis_url))
+def worker(address: str, redis_url: str) -> None:
+    uvloop.run(serve(address, redis_url))
+
+
+def start_worker(address: str, redis_url: str) -> multiprocessing.context.SpawnProcess:
+    """A process of its own, which ends with this one."""
+    process = multiprocessing.get_context("spawn").Process(target=worker, args=(address, redis_url), daemon=True)
+    process.start()
+    return process
 
 
 def edge(stack: ExitStack, folder: Path, number: int, settings: dict[str, str]) -> tuple[Envoy, Running]:
@@ -84,6 +91,12 @@ def edge(stack: ExitStack, folder: Path, number: int, settings: dict[str, str]) 
     file.write_text(file.read_text().replace(f"{folder}/envoy.sock", f"{home}/envoy.sock"))
     envoy = Envoy(file, port, tls_port)
     return envoy, stack.enter_context(Running(envoy, home / "logs" / "envoy.log"))
+
+
+def token_line(folder: Path) -> bytes:
+    """A customer's header, by the keys in the folder."""
+    tokens = Tokens(KeySet.import_key_set(json.loads((folder / "secrets" / "jwt.json").read_text())))
+    return f"authorization: {tokens.make()['authorization']}\r\n".encode()
 
 
 async def ask(connections: Connections, token: bytes, calls: int) -> None:
@@ -106,11 +119,9 @@ def main() -> None:
         secrets.make_missing(folder / "secrets")
         redis = Redis(folder / "redis", "bench")
         redis_running = stack.enter_context(Running(redis, folder / "redis.log"))
-        backend = multiprocessing.get_context("spawn").Process(target=worker, args=(f"{folder}/worker.sock", redis.url), daemon=True)
-        backend.start()
+        backend = start_worker(f"unix:{folder}/worker.sock", redis.url)
         edges = {name: edge(stack, folder, number, settings) for number, (name, settings) in enumerate(EDGES.items())}
-        tokens = Tokens(KeySet.import_key_set(json.loads((folder / "secrets" / "jwt.json").read_text())))
-        token = f"authorization: {tokens.make()['authorization']}\r\n".encode()
+        token = token_line(folder)
         rows = measure(options, edges, {"worker": int(backend.pid or 0), "redis": redis_running.pid}, token)
         backend.terminate()
     for name, figures in rows.items():

@@ -1,4 +1,8 @@
-"""Asks Redis many questions at once, and no question for long: limits must not hold up what they limit."""
+"""Asks Redis many questions at once, and no question for long: limits must not hold up what they limit.
+
+An edge gives up earlier by itself (gateway/limits.py); this is for a Redis that is frozen, and long enough that nobody who keeps a process
+busy outruns the count of guessed passwords.
+"""
 
 from __future__ import annotations
 

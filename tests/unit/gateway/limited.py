@@ -11,8 +11,9 @@ import httpx
 SLOW = {
     "BAZAAR_LIMITS": "user.read=0.01/8,user.write=0.01/4,user.checkout=0.01/4,address.read=0.02/12,address.login=0.02/4",
     "BAZAAR_LIMITS_FREE_SHARE": "0.25",
+    "BAZAAR_LIMITS_WAIT_SECONDS": "0.5",
 }
-"""Within a test nothing comes back."""
+"""Within a test nothing comes back. They wait long, since what they are told matters here and not when."""
 
 
 def home_like(home: Path, name: str) -> Path:

@@ -1,5 +1,6 @@
 import asyncio
 import signal
+import time
 import uuid
 from contextlib import AsyncExitStack
 
@@ -17,6 +18,8 @@ from tests.unit.gateway.limited import SLOW, counters, home_like, statuses
 TOP = "/v1/queryTopProducts"
 ORDER = "/v1/orders/0190c2a4-0000-7000-8000-000000000001"
 LET_THROUGH = "cluster.workers.ratelimit.failure_mode_allowed"
+TOLD = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
+MANY = 30
 FREE, SHARED = 2, 6
 """Of the 8 reads that SLOW gives a user."""
 
@@ -42,6 +45,10 @@ async def clients(edges):
 @pytest.fixture
 def somebody(tokens):
     return tokens.make(sub=f"u-{uuid.uuid4()}")
+
+
+def told(answer):
+    return tuple(answer.headers[name] for name in TOLD)
 
 
 async def test_a_user_gets_a_limits_whole_burst_and_no_more(clients, somebody):
@@ -115,10 +122,27 @@ async def test_a_refusal_of_all_edges_says_exactly_when_to_come_back(clients, so
     assert 130 < int(refused.headers["retry-after"]) <= 134
 
 
-async def test_an_answer_says_how_much_is_left(clients, somebody):
+async def test_an_answer_says_how_much_is_left_and_when_all_of_it_is_there_again(clients, somebody):
     answers = [await clients[0].get(TOP, headers=somebody) for _ in range(3)]
 
-    assert [answer.headers["x-ratelimit-remaining"] for answer in answers] == ["7", "6", "5"]
+    assert [told(answer) for answer in answers] == [("8", "7", "100"), ("8", "6", "200"), ("8", "5", "300")]
+
+
+async def test_who_is_refused_is_told_that_nothing_is_left(clients, somebody):
+    await statuses(clients[0], 8, TOP, somebody)
+    refused = await clients[0].get(TOP, headers=somebody)
+
+    assert (refused.status_code, *told(refused)) == (429, "8", "0", "800")
+
+
+async def test_grpc_is_told_how_much_is_left_too(edges, somebody):
+    async with grpc.aio.insecure_channel(edges[0].address) as channel:
+        call = ranking_service_pb2_grpc.RankingServiceStub(channel).QueryTopProducts(
+            ranking_service_pb2.QueryTopProductsRequest(), metadata=tuple(somebody.items())
+        )
+        headers = dict(await call.initial_metadata())
+
+    assert [headers[name] for name in TOLD] == ["8", "7", "100"]
 
 
 async def test_grpc_is_told_that_it_is_exhausted(edges, clients, somebody):
@@ -144,9 +168,10 @@ async def test_strangers_are_limited_by_address(clients):
         base_url=clients[1].base_url, transport=httpx.AsyncHTTPTransport(local_address="127.0.0.9"), trust_env=False
     ) as client:
         paths = [f"{TOP}?category={uuid.uuid4()}" for _ in range(20)]
-        answers = [(await client.get(path)).status_code for path in paths]
+        answers = [await client.get(path) for path in paths]
 
-    assert (answers.count(200), answers.count(429)) == (12, 8)
+    assert [answer.status_code for answer in answers] == [200] * 12 + [429] * 8
+    assert [told(answer) for answer in answers[:2]] == [("12", "11", "50"), ("12", "10", "100")]
 
 
 async def test_gateways_webhooks_and_health_checks_are_not_limited(clients):
@@ -168,10 +193,45 @@ async def test_what_is_let_pass_because_nobody_answers_is_counted(clients, homes
     assert (await counters(homes[0], "failure_mode_allowed"))[LET_THROUGH] - before == SHARED
 
 
+async def test_a_frozen_redis_costs_a_call_less_than_10_ms(running_backend, edge_home, somebody):
+    """The quickest of many is what it costs; all else is what the machine does besides."""
+    home = home_like(edge_home, "impatient")
+    async with (
+        running_edge(home, edge_home / "worker-1.sock", BAZAAR_LIMITS_FREE_SHARE="0") as edge,
+        httpx.AsyncClient(base_url=edge.url, headers=somebody, trust_env=False) as client,
+    ):
+        usual = await quickest(client)
+        before = (await counters(home, "failure_mode_allowed")).get(LET_THROUGH, 0)
+        running_backend.redis.send(signal.SIGSTOP)
+        try:
+            frozen = await quickest(client)
+        finally:
+            running_backend.redis.send(signal.SIGCONT)
+
+        assert frozen - usual < 0.010
+        assert (await counters(home, "failure_mode_allowed"))[LET_THROUGH] - before == MANY
+
+
+async def quickest(client):
+    """Seconds of the quickest of many calls, all of which are answered."""
+    waits = []
+    for _ in range(MANY):
+        began = time.perf_counter()
+        assert (await client.get(TOP)).status_code == 200
+        waits.append(time.perf_counter() - began)
+    return min(waits)
+
+
 def test_a_limit_is_named_with_its_rate_and_its_burst():
     limiting = Limiting.of("user.write=20/100", "0.5")
 
     assert (limiting.limits, limiting.free_share) == (DEFAULTS | {"user.write": Rate(20, 100)}, 0.5)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "soon", "nan"])
+def test_a_wait_that_is_none_is_refused(text):
+    with pytest.raises(ValueError):
+        Limiting.of("", "", text)
 
 
 @pytest.mark.parametrize("text", ["user.wrote=1/1", "user.write=0/1", "user.write=1", "x"])
