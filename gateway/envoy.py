@@ -188,9 +188,10 @@ def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
         event_ids(),
         # Before the tokens' check, which takes the token away: by it the cache knows whose answer isn't everybody's.
         cache_filter(edge.cache),
+        # Before what costs most: in a rush there is more to refuse than to answer.
+        remembers_refusals(),
         http_filter("jwt_authn", "JwtAuthentication", **_tokens(edge.jwks)),
         *edge.settings.limiting.filters(edge.counting),
-        remembers_refusals(),
         http_filter("grpc_web", "GrpcWeb"),
         http_filter("connect_grpc_bridge", "FilterConfig"),
         http_filter("buffer", "Buffer", max_request_bytes=BODY_BYTES),

@@ -96,12 +96,12 @@ def _shed() -> dict[str, Any]:
 
 
 def _no_place() -> list[dict[str, Any]]:
-    """For REST, and for gRPC, whose details travel in a header."""
+    """For REST, and for gRPC, whose details travel in a header; what it tells shedding.lua goes no further."""
     reason = AnyMessage()
     reason.Pack(ErrorInfo(reason=ErrorReason.Name(ErrorReason.SHED), domain="bazaar.dev"))
     status = Status(code=Code.UNAVAILABLE, message=NO_PLACE_SENTENCE, details=[reason])
     details = _added("grpc-status-details-bin", base64.b64encode(status.SerializeToString()).decode().rstrip("="))
-    told = {"body": {"inline_string": NO_PLACE_SENTENCE}, "headers_to_add": [_added("retry-after", "1")]}
+    told = {"body": {"inline_string": NO_PLACE_SENTENCE}, "headers_to_add": [_added("retry-after", "1"), _added("x-bazaar-no-place", "1")]}
     is_ours = {"and_filter": {"filters": [is_status(503), cel(NO_PLACE_EXPRESSION)]}}
     rest = _narrowed(503, ErrorReason.Name(ErrorReason.SHED), NO_PLACE_EXPRESSION)
     return [{**rest, **told}, {"filter": is_ours, **told, "headers_to_add": [*told["headers_to_add"], details]}]

@@ -1,7 +1,8 @@
 -- A worker that has too much to do refuses what matters less, and says from which priority on (x-bazaar-shed). For a second after that
--- such calls are answered here: one call a second, not each, asks the workers whether it is over.
+-- such calls are answered here: one call a second, not each, asks the workers whether it is over. The same for a moment after there was
+-- no place for one (x-bazaar-no-place): with much to refuse, it must cost little.
 
-local LASTS = 1000 -- milliseconds
+local LASTS, NO_PLACE_LASTS = 1000, 20 -- milliseconds
 local refused_until = {} -- by priority
 
 local function priority_of(handle)
@@ -19,13 +20,21 @@ function envoy_on_request(handle)
   end
 end
 
+local function remember(handle, from, lasts)
+  for priority = from, 3 do
+    refused_until[priority] = math.max(refused_until[priority] or 0, now(handle) + lasts)
+  end
+end
+
 function envoy_on_response(handle)
   local headers = handle:headers()
   local from = headers:get("x-bazaar-shed")
   if from then
     headers:remove("x-bazaar-shed")
-    for priority = tonumber(from), 3 do
-      refused_until[priority] = now(handle) + LASTS
-    end
+    remember(handle, tonumber(from), LASTS)
+  end
+  if headers:get("x-bazaar-no-place") then
+    headers:remove("x-bazaar-no-place")
+    remember(handle, priority_of(handle), NO_PLACE_LASTS)
   end
 end

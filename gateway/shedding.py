@@ -2,7 +2,7 @@
 
 An operator says so by a file that Envoy watches, or the workers do, each for itself, when they have too much to do; the edge remembers a
 worker's refusal for a second (shedding.lua). And whatever they say, what may be shed has only so many places at the workers at once
-(upstreams.py). Every time the answer is 503 with Retry-After, and counted.
+(upstreams.py), which the edge remembers for a moment. Every time the answer is 503 with Retry-After, and counted.
 """
 
 from __future__ import annotations

@@ -20,6 +20,9 @@ from tests.unit.gateway.limited import counters, home_like
 FIRST, SECOND, THIRD = "/v1/queryTopProducts?category=tv", "/v1/products", "/v1/products:import"
 """Of each priority; the second and the third take a POST."""
 PLACES = {SECOND: 2, THIRD: 1}
+RUSH = 40
+REMEMBERED_SECONDS = 0.03
+"""Longer than an edge remembers that there was no place."""
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -46,6 +49,7 @@ def full(client, backend):
 
     @asynccontextmanager
     async def take(path):
+        await asyncio.sleep(REMEMBERED_SECONDS)
         backend.let_go.clear()
         waiting = [asyncio.ensure_future(client.post(path, json={})) for _ in range(PLACES[path])]
         try:
@@ -73,7 +77,7 @@ async def test_who_finds_no_place_is_told_so_at_once(client, full, backend, path
         "message": NO_PLACE_SENTENCE,
         "details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SHED", "domain": "bazaar.dev", "metadata": {}}],
     }
-    assert [name for name in refused.headers if name.startswith("grpc-")] == []
+    assert [name for name in refused.headers if name.startswith(("grpc-", "x-bazaar-"))] == []
 
 
 async def test_priority_1_needs_none(client, full):
@@ -110,17 +114,33 @@ async def test_grpc_is_told_the_same(crowded_edge, client, full):
 
 
 async def test_it_counts_as_shed(client, full, home):
-    before = await shed(home)
+    before = await shed(home, NO_PLACE)
     async with full(SECOND):
         await client.post(SECOND, json={})
 
-    await eventually(lambda: shed(home), before + 1)
+    await eventually(lambda: shed(home, NO_PLACE), before + 1)
 
 
-async def shed(home):
-    """How many calls of priority 2 this edge had no place for."""
+async def test_in_a_rush_not_every_call_looks_for_a_place(client, full, home, backend):
+    before = await shed(home, "lua_response")
+    async with full(SECOND):
+        answers = [await client.post(SECOND, json={}) for _ in range(RUSH)]
+
+    assert {(answer.status_code, answer.json()["message"], answer.headers["retry-after"]) for answer in answers} == {
+        (503, NO_PLACE_SENTENCE, "1")
+    }
+    assert backend.calls == PLACES[SECOND]
+    await eventually(lambda: is_above(home, before), True)
+
+
+async def is_above(home, before):
+    return await shed(home, "lua_response") > before
+
+
+async def shed(home, why):
+    """How many calls of priority 2 this edge has refused for that."""
     found = await counters(home, "^shed")
-    return sum(value for name, value in found.items() if "priority.2" in name and NO_PLACE in name)
+    return sum(value for name, value in found.items() if "priority.2" in name and why in name)
 
 
 @pytest.mark.parametrize("text", ["1", "0", "-5", "many"])
