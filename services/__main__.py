@@ -28,7 +28,7 @@ from services.kit.telemetry import start as telemetry
 from services.kit.telemetry import tracing
 from services.revocation import Revocations
 
-NOUNS = ("users", "catalog", "inventory", "cart", "pricing", "checkout", "orders", "payments", "ranking")
+NOUNS = ("users", "catalog", "inventory", "cart", "pricing", "checkout", "orders", "payments", "ranking", "search")
 
 WORKER = "worker"
 """The role on the event bus of a process that runs several services; one that runs a single service has that one's name."""

@@ -240,6 +240,7 @@ def settings_for(directory: Path, sockets: Path, servers: Servers, redis_url: st
         events_url=servers.events,
         redis_url=redis_url,
         mongo_url=mongo_url,
+        search_url=f"file://{directory}/search",
         secrets=directory,
         trace_dir=None,
         # A machine that has much else to do is no reason to refuse a test's calls.

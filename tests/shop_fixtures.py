@@ -24,7 +24,7 @@ from tools.secrets import make_missing
 if TYPE_CHECKING:
     from tests.conftest import TestPostgres
 
-MIGRATED = ("users", "catalog", "inventory", "cart", "pricing", "orders", "payments", "ranking", "events")
+MIGRATED = ("users", "catalog", "inventory", "cart", "pricing", "orders", "payments", "ranking", "search", "events")
 
 
 @pytest.fixture(scope="session")

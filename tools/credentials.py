@@ -14,7 +14,7 @@ from tools.servers.postgres import Postgres
 SUPERUSER, BUS = "postgres", "bazaar_events"
 """Roles of PostgreSQL that no service has."""
 
-REDIS_KEYS = {"inventory": ("stock:*",), "ranking": ("rank:*",), "users": ("attempts:*", "rate:*")}
+REDIS_KEYS = {"inventory": ("stock:*",), "ranking": ("rank:*",), "search": ("search:*",), "users": ("attempts:*", "rate:*")}
 """The keys in Redis that are a service's."""
 
 MONGO_DATABASES = {"catalog": "bazaar_catalog"}
@@ -26,6 +26,7 @@ SECRETS = {
     "orders": ("pages.json",),
     "payments": ("sandbox.json", "sandbox_key"),
     "pricing": ("quote.json",),
+    "search": ("pages.json",),
     "users": ("jwt.json", "admin_password"),
 }
 """The files that a service reads."""

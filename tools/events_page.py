@@ -154,5 +154,6 @@ def shop() -> Mapping[str, Parts]:
             events_url="postgresql:///events",
             redis_url="redis://localhost",
             mongo_url="mongodb://localhost",
+            search_url="file:///nowhere",
         )
         return Runtime(find_services([]), settings).parts

@@ -21,7 +21,7 @@ DEFAULT = ROOT / ".bazaar"
 NEEDED_BYTES = 512 * 1024 * 1024
 """Fresh clusters take 250 MB (PostgreSQL's write-ahead log, MongoDB's journal); below this they would fail halfway."""
 
-FOLDERS = ("postgres", "redis", "mongo", "envoy", "sandbox", "logs", "secrets", "traces")
+FOLDERS = ("postgres", "redis", "mongo", "envoy", "sandbox", "search", "logs", "secrets", "traces")
 Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
 

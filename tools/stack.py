@@ -107,6 +107,7 @@ class Stack:
     def _common(self) -> dict[str, str]:
         return {
             "BAZAAR_GATEWAYS": f"sandbox={self.sandbox.url}",
+            "BAZAAR_SEARCH_URL": f"file://{self.home.folder('search')}",
             "BAZAAR_TRACE_DIR": str(self.home.folder("traces")),
             # Logs are files here: no block of lines may wait in a buffer while the process dies.
             "PYTHONUNBUFFERED": "1",

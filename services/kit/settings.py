@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     mongo_url: str = Field(default="", repr=False)
     """The MongoDB replica set: `mongodb://user:password@127.0.0.1:27100/?replicaSet=rs0`."""
 
+    search_url: str = Field(default="", repr=False)
+    """The index that search asks; its scheme chooses the engine: `file:///var/lib/bazaar/search` for one that is embedded, in a folder of
+    each process's own below this one, or OpenSearch's `https://user:password@search:9200?ca=/etc/bazaar/ca.pem`.
+    """
+
     secrets: Path = Path("secrets")
     """Folder of the secret files, one file a secret."""
 

@@ -55,6 +55,7 @@ async def worker(shop: Shop, tmp_path: Path) -> AsyncIterator[Worker]:
         "BAZAAR_EVENTS_URL": settings.events_url,
         "BAZAAR_REDIS_URL": settings.redis_url,
         "BAZAAR_MONGO_URL": settings.mongo_url,
+        "BAZAAR_SEARCH_URL": settings.search_url,
         "BAZAAR_GATEWAYS": settings.gateways,
         "BAZAAR_SECRETS": str(settings.secrets),
     }

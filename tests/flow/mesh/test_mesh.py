@@ -267,7 +267,7 @@ def test_passwords_are_in_no_environment_but_where_a_url_must_have_them(mesh: Ru
     shown = {service: json.dumps(settings_of(mesh, service)) for service in services()}
     seen = {service for service in services() for password in credentials.passwords.values() if password in shown[service]}
 
-    assert seen == {"catalog", "inventory", "ranking", "users"}
+    assert seen == {"catalog", "inventory", "ranking", "search", "users"}
 
 
 def test_files_with_passwords_are_their_owners_alone(credentials: Credentials):

@@ -155,6 +155,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. The product isn't ranked in this category. Example: {"category": "toys", "product_id": "p-1"}"""
     REBUILD_IN_PROGRESS: _ErrorReason.ValueType  # 801
     """FAILED_PRECONDITION. A rebuild is already open. Example: {"generation": "7"}"""
+    NO_PREVIOUS_INDEX: _ErrorReason.ValueType  # 900
+    """FAILED_PRECONDITION. No copy of the search index answered before this one. Example: {}"""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of the ErrorInfo in every error, with domain `bazaar.dev`.
@@ -295,4 +297,6 @@ PRODUCT_NOT_RANKED: ErrorReason.ValueType  # 800
 """NOT_FOUND. The product isn't ranked in this category. Example: {"category": "toys", "product_id": "p-1"}"""
 REBUILD_IN_PROGRESS: ErrorReason.ValueType  # 801
 """FAILED_PRECONDITION. A rebuild is already open. Example: {"generation": "7"}"""
+NO_PREVIOUS_INDEX: ErrorReason.ValueType  # 900
+"""FAILED_PRECONDITION. No copy of the search index answered before this one. Example: {}"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
