@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from services.search.documents import Change, Document, Summary
@@ -31,13 +32,24 @@ SHELF: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=["tantivy"])
+@pytest.fixture(params=["tantivy", pytest.param("opensearch", marks=pytest.mark.opensearch)])
 async def index(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ProductIndex]:
     """An index without any copy."""
-    index = open_index(f"file://{tmp_path}", "worker-1")
+    url = f"file://{tmp_path}"
+    if request.param == "opensearch":
+        url = request.getfixturevalue("opensearch_url")
+        await forget_copies(url)
+    index = open_index(url, "worker-1")
     await index.open()
     yield index
     await index.close()
+
+
+async def forget_copies(url: str) -> None:
+    """Leaves a node as it was before the first test."""
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        for name in (await http.get("/bazaar-products-*")).json():
+            (await http.delete(f"/{name}")).raise_for_status()
 
 
 @pytest.fixture

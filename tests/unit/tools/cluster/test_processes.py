@@ -158,6 +158,9 @@ def test_what_waits_in_pulsar_is_asked_for_by_the_groups_names():
         ("cart-worker", "orders", "cart"),
         ("orders-worker", "payments", "orders"),
         ("ranking-worker", "order-lines", "ranking"),
+        ("search-worker", "catalog", "search"),
+        ("search-worker", "prices", "search"),
+        ("search-worker", "stock", "search"),
     }
 
 
