@@ -54,7 +54,7 @@ class Feeder:
         copy = copy_of(wanted)
         self._turns += 1
         if copy != self._copy or (self._index.is_shared and self._turns % _LOOKED_AT_EVERY == 0):
-            await self._find(copy)
+            await self._find(copy, last)
         elif last == self._position:
             return
         self._position = await self._feed(copy, self._position)
@@ -66,9 +66,16 @@ class Feeder:
             self._copy = ""
             _log.warning("the index isn't fed", why=error.message)
 
-    async def _find(self, copy: str) -> None:
-        """Learns how far a copy was fed, and has it answer."""
+    async def _find(self, copy: str, last: int) -> None:
+        """Learns how far a copy was fed, and has it answer.
+
+        Raises:
+            Unavailable: it is ahead of the truth, which must have been set back, by a backup perhaps: another copy takes its place.
+        """
         self._position = await self._index.position(copy)
+        if self._position > last:
+            await self._store.want_new_copy()
+            raise Unavailable(f"copy {copy} is ahead of what is known")
         if await self._index.live() != copy:
             await self._build(copy)
         self._copy = copy

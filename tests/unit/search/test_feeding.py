@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from services.kit.errors import Unavailable
 from services.search.feeding import Feeder
 from services.search.index import IndexAway, ProductIndex, open_index
 from services.search.model import Query, Slice
@@ -106,6 +108,19 @@ async def test_a_copy_that_holds_something_else_is_filled_from_the_beginning(
     await feeder.turn()
 
     assert await found(index) == {first.product_id, last.product_id}
+
+
+async def test_a_copy_that_is_ahead_of_the_truth_is_replaced(store: SearchStore, index: ProductIndex, feeder: Feeder) -> None:
+    await store.put_products([product("tv")])
+    [change] = await store.changed(0, 10)
+    await index.put("v1-1", [replace(change, product_id="ghost", position=99)], 99)
+    await index.flip("v1-1")
+    with pytest.raises(Unavailable):
+        await feeder.turn()
+
+    await feeder.turn()
+
+    assert (await index.live(), await found(index)) == ("v1-2", {"tv"})
 
 
 async def test_a_lost_folder_is_filled_anew(store: SearchStore, tmp_path: Path, feeder: Feeder) -> None:
