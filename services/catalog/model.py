@@ -17,9 +17,6 @@ STANDARD_TAX_CLASS = "standard"
 MAX_CATEGORY_ID = 1000
 """Characters of a category id; deeper or longer paths could not be asked for."""
 
-REACHABLE_BY_PAGE = 10_000
-"""Results that `page` reaches: skipping costs more the further it goes."""
-
 DEFAULT_PAGE_SIZE = 20
 DEFAULT_CATEGORY_PAGE_SIZE = 100
 
@@ -52,12 +49,6 @@ class EtagMismatch(Aborted):
     """The product changed since it was read."""
 
     reason = "ETAG_MISMATCH"
-
-
-class PageOutOfRange(InvalidArgument):
-    """Only the first 10,000 results can be reached by `page`."""
-
-    reason = "PAGE_OUT_OF_RANGE"
 
 
 class ProductMalformed(InvalidArgument):
@@ -252,17 +243,6 @@ def writable(paths: Collection[str]) -> frozenset[str]:
 def states_seen_by(roles: Collection[str]) -> tuple[State, ...]:
     """Staff see every state; everybody else what is on sale."""
     return PUBLIC_STATES if _STAFF_ROLES.isdisjoint(roles) else ALL_STATES
-
-
-def skipped_before(page: int, page_size: int) -> int:
-    """How many results come before a page; pages count from 1.
-
-    Raises:
-        PageOutOfRange: it ends beyond the first 10,000 results.
-    """
-    if page * page_size > REACHABLE_BY_PAGE:
-        raise PageOutOfRange(f"only the first {REACHABLE_BY_PAGE} results can be reached by page; use page tokens", page=str(page))
-    return (page - 1) * page_size
 
 
 def _check(product: Product) -> None:

@@ -21,7 +21,7 @@ from services.catalog.store import ProductStore, Section
 from services.kit.clock import Clock
 from services.kit.errors import DomainError
 from services.kit.ids import uuid7
-from services.kit.paging import PageTokens
+from services.kit.paging import PageTokens, skipped_before
 from services.kit.rpc import calls
 from services.kit.rpc.validation import check
 
@@ -149,7 +149,7 @@ class CatalogServicer(catalog_service_pb2_grpc.CatalogServiceServicer):
         query = f"catalog.ListProducts {','.join(state.value for state in states)} {request.category}"
         if request.page and request.page_token:
             raise model.ProductMalformed("page", "give either page or page_token")
-        skip = model.skipped_before(request.page, request.page_size or model.DEFAULT_PAGE_SIZE) if request.page else 0
+        skip = skipped_before(request.page, request.page_size or model.DEFAULT_PAGE_SIZE) if request.page else 0
         return Section(states, request.category, self._after(query, request.page_token), skip), query
 
     def _after(self, query: str, token: str) -> str:

@@ -21,7 +21,16 @@ import orjson
 from services.kit.errors import InvalidArgument
 from services.kit.secrets import Secrets
 
+REACHABLE_BY_PAGE = 10_000
+"""Results that a page by its number reaches: skipping costs more the further it goes."""
+
 _MAC_BYTES = 16
+
+
+class PageOutOfRange(InvalidArgument):
+    """Only the first 10,000 results can be reached by a page's number."""
+
+    reason = "PAGE_OUT_OF_RANGE"
 
 
 class PageTokenInvalid(InvalidArgument):
@@ -68,6 +77,17 @@ class PageTokens:
         if not hmac.compare_digest(mac, _mac(key, query, payload)):
             raise PageTokenInvalid
         return position
+
+
+def skipped_before(page: int, page_size: int) -> int:
+    """How many results come before a page; pages count from 1.
+
+    Raises:
+        PageOutOfRange: it ends beyond the first 10,000 results.
+    """
+    if page * page_size > REACHABLE_BY_PAGE:
+        raise PageOutOfRange(f"only the first {REACHABLE_BY_PAGE} results can be reached by page; use page tokens", page=str(page))
+    return (page - 1) * page_size
 
 
 def _mac(key: bytes, query: str, payload: bytes) -> bytes:

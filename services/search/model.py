@@ -11,9 +11,6 @@ from services.kit.errors import FailedPrecondition, InvalidArgument
 from services.kit.money import exponent
 
 DEFAULT_PAGE_SIZE = 20
-REACHABLE = 10_000
-"""Results that can be reached, by whatever kind of page."""
-
 MOST_WORDS = 16
 """Of a question; the rest says nothing new."""
 
@@ -31,12 +28,6 @@ class QueryMalformed(InvalidArgument):
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}", violations=[(path, why)])
-
-
-class PageOutOfRange(InvalidArgument):
-    """Only the first 10,000 results can be reached."""
-
-    reason = "PAGE_OUT_OF_RANGE"
 
 
 class NoPreviousIndex(FailedPrecondition):
@@ -147,13 +138,10 @@ def checked(query: Query) -> Query:
 
     Raises:
         QueryMalformed: no price can be between its bounds, or a step is asked for without facets.
-        PageOutOfRange: it reaches beyond the first 10,000 results.
     """
     low, high = query.filters.price_min, query.filters.price_max
     if low is not None and high is not None and low > high:
         raise QueryMalformed("price_min", "is above price_max")
     if query.price_step and not query.has_facets:
         raise QueryMalformed("price_step", "is for facets: ask for these too")
-    if query.slice.skip + query.slice.size > REACHABLE:
-        raise PageOutOfRange(f"only the first {REACHABLE} results can be reached")
     return query

@@ -19,11 +19,12 @@ import httpx
 import orjson
 import structlog
 
+from services.kit.paging import REACHABLE_BY_PAGE
 from services.kit.telemetry import tracing
 from services.search import counting
 from services.search.documents import EXACT, NUMBERS, Change, Summary, fields_of
 from services.search.index import Found, Hit, IndexAway
-from services.search.model import REACHABLE, SIMILAR_WEIGHTS, WEIGHTS, Filters, Query, Sort, typos_in
+from services.search.model import SIMILAR_WEIGHTS, WEIGHTS, Filters, Query, Sort, typos_in
 
 _ALIAS = "bazaar-products"
 _SEARCH, _FEED = httpx.Timeout(1.0), httpx.Timeout(30.0, connect=1.0)
@@ -44,7 +45,7 @@ _MAPPINGS: dict[str, Any] = {
         "shown": {"type": "object", "enabled": False},
     },
 }
-_SETTINGS = {"number_of_replicas": 0, "refresh_interval": "1s", "max_result_window": REACHABLE}
+_SETTINGS = {"number_of_replicas": 0, "refresh_interval": "1s", "max_result_window": REACHABLE_BY_PAGE}
 
 _ORDER = {
     Sort.RELEVANCE: "_score",
@@ -181,7 +182,7 @@ def _body(query: Query) -> dict[str, Any]:
         "sort": [{_ORDER[query.sorted_by]: "desc"}, {"standing": "desc"}],
         "_source": ["shown"],
         "track_total_hits": True,
-        "size": min(query.slice.size + 1, REACHABLE - query.slice.skip),
+        "size": min(query.slice.size + 1, REACHABLE_BY_PAGE - query.slice.skip),
     }
     if query.slice.after:
         body["search_after"] = list(query.slice.after)

@@ -8,11 +8,11 @@ import grpc
 
 from bazaar.catalog.v1 import catalog_service_pb2 as catalog_pb
 from bazaar.search.v1 import search_service_pb2 as pb
-from services.kit.paging import PageTokens
+from services.kit.paging import REACHABLE_BY_PAGE, PageTokens
 from services.search import wire
 from services.search.index import IndexAway, ProductIndex
 from services.search.kept import KeptPages
-from services.search.model import REACHABLE, Query
+from services.search.model import Query
 
 if TYPE_CHECKING:
     from bazaar.catalog.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
@@ -52,7 +52,7 @@ class Search:
             found = await self._index.search(query.fuzzy())
         shown = query.slice.skip + len(found.hits)
         token = ""
-        if found.has_more and found.hits and shown < REACHABLE:
+        if found.has_more and found.hits and shown < REACHABLE_BY_PAGE:
             token = self._pages.encode(wire.question(request), [shown, *found.hits[-1].position])
         return wire.response(found, self._currency, is_fuzzy=is_fuzzy, next_page_token=token)
 
@@ -71,7 +71,7 @@ class Search:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
             answer = catalog_pb.ListProductsResponse()  # to the index a category without products is no error
-        has_more = bool(answer.next_page_token) and page * size < REACHABLE
+        has_more = bool(answer.next_page_token) and page * size < REACHABLE_BY_PAGE
         return pb.SearchProductsResponse(
             products=[wire.listed(product) for product in answer.products],
             next_page_token=self._pages.encode(wire.question(request), [page * size]) if has_more else "",

@@ -16,11 +16,12 @@ import orjson
 import tantivy
 from tantivy import DocAddress, FieldType, Occur, Query
 
+from services.kit.paging import REACHABLE_BY_PAGE
 from services.kit.telemetry import tracing
 from services.search import counting, model
 from services.search.documents import EXACT, NUMBERS, Change, Summary, fields_of
 from services.search.index import Facets, Found, Hit, IndexAway
-from services.search.model import REACHABLE, SIMILAR_WEIGHTS, WEIGHTS, Position, Sort, typos_in
+from services.search.model import SIMILAR_WEIGHTS, WEIGHTS, Position, Sort, typos_in
 
 T = TypeVar("T")
 
@@ -194,7 +195,7 @@ def _sorted(searcher: tantivy.Searcher, wanted: Query, query: model.Query) -> tu
     """
     enough = query.slice.skip + query.slice.size + 1
     field = _ORDER.get(query.sorted_by)
-    for limit in (enough + _SLACK, REACHABLE):
+    for limit in (enough + _SLACK, REACHABLE_BY_PAGE):
         found = searcher.search(wanted, limit, order_by_field=field)
         keys = [int(key) for key, _ in found.hits]
         addresses = [address for _, address in found.hits]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bazaar.catalog.v1 import catalog_pb2
 from bazaar.search.v1 import search_pb2, search_service_pb2
 from bazaar.type.v1 import money_pb2
-from services.kit.paging import PageTokens
+from services.kit.paging import REACHABLE_BY_PAGE, PageTokens, skipped_before
 from services.search.documents import MOST_DESCRIPTION, Summary
 from services.search.model import DEFAULT_PAGE_SIZE, Filters, Query, QueryMalformed, Slice, Sort, asked_words, checked, minor_units
 from services.search.store import ProductTold
@@ -31,7 +31,7 @@ def query_of(request: _Request, currency: str, pages: PageTokens) -> Query:
     Raises:
         QueryMalformed: its parts contradict each other.
         PageTokenInvalid: the token is of another question.
-        PageOutOfRange: see `checked`.
+        PageOutOfRange: see `skipped_before`.
     """
     filters = Filters(
         category=request.category,
@@ -108,9 +108,9 @@ def _slice(request: _Request, pages: PageTokens) -> Slice:
     if request.page and request.page_token:
         raise QueryMalformed("page", "give either page or page_token")
     if request.page:
-        return Slice(size, (request.page - 1) * size)
+        return Slice(size, skipped_before(request.page, size))
     skip, *after = (int(part) for part in pages.decode(question(request), request.page_token) or [0])
-    return Slice(size, skip, (after[0], after[1]) if after else None)
+    return Slice(min(size, REACHABLE_BY_PAGE - skip), skip, (after[0], after[1]) if after else None)
 
 
 def _rating(product: catalog_pb2.Product) -> int:

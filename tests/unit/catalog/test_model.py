@@ -11,7 +11,6 @@ from services.catalog.model import (
     Category,
     CategoryPathInvalid,
     EtagMismatch,
-    PageOutOfRange,
     Product,
     ProductMalformed,
     State,
@@ -21,7 +20,6 @@ from services.catalog.model import (
     changed,
     completed,
     readable,
-    skipped_before,
     slug,
     states_seen_by,
     writable,
@@ -217,12 +215,3 @@ def test_an_update_mask_names_fields_that_can_be_written(path: str) -> None:
 )
 def test_staff_see_every_state_and_others_what_is_on_sale(roles: list[str], states: list[State]) -> None:
     assert list(states_seen_by(roles)) == states
-
-
-def test_pages_count_from_1_up_to_the_first_10000_results() -> None:
-    assert skipped_before(1, 20) == 0
-    assert skipped_before(500, 20) == 9980
-    with pytest.raises(PageOutOfRange) as refused:
-        skipped_before(501, 20)
-
-    assert (refused.value.reason, refused.value.metadata) == ("PAGE_OUT_OF_RANGE", {"page": "501"})

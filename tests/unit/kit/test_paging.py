@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.kit.paging import PageTokenInvalid, PageTokens
+from services.kit.paging import PageOutOfRange, PageTokenInvalid, PageTokens, skipped_before
 from services.kit.secrets import Secrets
 
 
@@ -84,3 +84,12 @@ def test_a_refusal_names_the_field_and_the_reason(pages: PageTokens):
         pages.decode("carts u1", "x")
 
     assert (caught.value.reason, caught.value.violations) == ("PAGE_TOKEN_INVALID", (("page_token", "is not a token of this query"),))
+
+
+def test_pages_count_from_1_up_to_the_first_10000_results() -> None:
+    assert skipped_before(1, 20) == 0
+    assert skipped_before(500, 20) == 9980
+    with pytest.raises(PageOutOfRange) as refused:
+        skipped_before(501, 20)
+
+    assert (refused.value.reason, refused.value.metadata) == ("PAGE_OUT_OF_RANGE", {"page": "501"})

@@ -10,10 +10,8 @@ from services.kit.money import UnknownCurrency
 from services.search.model import (
     MOST_WORDS,
     Filters,
-    PageOutOfRange,
     Query,
     QueryMalformed,
-    Slice,
     Sort,
     asked_words,
     checked,
@@ -95,17 +93,6 @@ def test_one_price_is_a_range() -> None:
     query = Query(filters=Filters(price_min=1, price_max=1))
 
     assert checked(query) is query
-
-
-@pytest.mark.parametrize(("skip", "size", "is_refused"), [(9980, 20, False), (9981, 20, True), (10_000, 1, True)])
-def test_the_first_10_000_results_can_be_reached(skip: int, size: int, *, is_refused: bool) -> None:
-    query = Query(slice=Slice(size, skip))
-
-    if is_refused:
-        with pytest.raises(PageOutOfRange):
-            checked(query)
-    else:
-        assert checked(query) is query
 
 
 @pytest.mark.parametrize(
