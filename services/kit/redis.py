@@ -73,13 +73,10 @@ class Cluster(RedisCluster):
     async def execute_pipeline(self, execute: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
         """Runs a pipeline's `execute` as one of this client's commands."""
         try:
-            answers = await self._bounded(execute)
+            return await self._bounded(execute)
         except RedisUnavailable:
             await self._look_again()
             raise
-        if any(isinstance(answer, _AWAY) for answer in answers):
-            await self._look_again()
-        return answers
 
     async def _look_again(self) -> None:
         """Has the next command ask who serves what, over new connections: redis-py does so after a command, but not after a pipeline.
