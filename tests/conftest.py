@@ -18,7 +18,14 @@ from tools.servers.mongo import Mongo
 from tools.servers.postgres import Postgres
 from tools.servers.redis import Redis
 
-pytest_plugins = ["tests.pulsar", "tests.opensearch", "tests.shop_fixtures", "tests.spread", "tests.sample"]
+pytest_plugins = [
+    "tests.pulsar",
+    "tests.full",
+    "tests.redis_cluster",
+    "tests.shop_fixtures",
+    "tests.spread",
+    "tests.sample",
+]
 
 
 class TestPostgres:

@@ -15,7 +15,9 @@ import pytest
 
 from tools.secrets import make_missing
 from tools.servers import Running
-from tools.servers.pulsar import JavaMissing, MavenMissing, Pulsar, archive, fetch, find_java, rehearse
+from tools.servers.java import JavaMissing, find_java
+from tools.servers.maven import MavenMissing
+from tools.servers.pulsar import JAVA, Pulsar, archive, fetch, rehearse
 
 START_SECONDS = 90
 """How long a broker may take; one that was killed takes longer."""
@@ -97,7 +99,7 @@ def running_pulsar(folder: Path) -> Iterator[Broker]:
 def pulsar_jars() -> Path:
     """Fetches Pulsar, once for all homes of this user; skips the test where the machine has no Java or no Maven."""
     try:
-        java = find_java(os.environ)
+        java = find_java(os.environ, JAVA)
         jars = fetch(java, os.environ)
     except (JavaMissing, MavenMissing) as missing:
         pytest.skip(str(missing))

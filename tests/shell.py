@@ -40,7 +40,7 @@ class Shell:
         return subprocess.run(**self.command(*arguments), capture_output=True, text=True, check=False, timeout=timeout)
 
     def up(self, *arguments: str) -> None:
-        done = self.run("up", "--detach", *arguments)
+        done = self.run("up", "--detach", *arguments, timeout=200)
         assert done.returncode == 0, done.stderr
 
     def end(self) -> None:

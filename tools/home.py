@@ -21,6 +21,8 @@ DEFAULT = ROOT / ".bazaar"
 NEEDED_BYTES = 512 * 1024 * 1024
 """Fresh clusters take 250 MB (PostgreSQL's write-ahead log, MongoDB's journal); below this they would fail halfway."""
 
+LOG_BYTES = 10 * 2**20
+
 FOLDERS = ("postgres", "redis", "mongo", "envoy", "sandbox", "search", "logs", "secrets", "traces")
 Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
@@ -138,6 +140,13 @@ class Home:
 
 def _identity(raw: dict | None) -> Identity | None:
     return Identity(**raw) if raw else None
+
+
+def rotate(log: Path) -> None:
+    """Keeps one older part of a log that has grown past 10 MiB. The writer goes on at the start: it opened the file to append."""
+    if log.stat().st_size > LOG_BYTES:
+        shutil.copyfile(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -16,44 +16,16 @@ from mesh.local.rules import write_rules
 from services.kit.auth import Policy, PolicyInvalid
 from tools import ROOT, ExpectedFailure, certificates
 from tools.credentials import MONGO_DATABASES, REDIS_KEYS, Credentials
-from tools.home import Home, write_private
+from tools.home import Home
 from tools.servers import Program, mongo
 
 LOOK_SECONDS = 0.25
 """How often the policy is looked at."""
 
-MESH, EMBEDDED = "mesh", "embedded"
-
 
 def services() -> list[str]:
     """Every service there is."""
     return sorted(file.parent.name for file in (ROOT / "services").glob("*/service.py") if file.parent.name != "kit")
-
-
-def profile_of(home: Home) -> str | None:
-    """How the home's processes are arranged: `mesh` or `embedded`; None before its first start."""
-    try:
-        return _file(home).read_text().strip()
-    except FileNotFoundError:
-        # Homes used to have nothing to choose from.
-        return EMBEDDED if home.folder("postgres").joinpath("data").exists() else None
-
-
-def choose(home: Home, wants_mesh: bool) -> bool:
-    """Whether to start a mesh: what the home is already, or for a new home what is wanted.
-
-    Raises:
-        ExpectedFailure: the home is no mesh, and its servers know no passwords.
-    """
-    own = profile_of(home)
-    if wants_mesh and own == EMBEDDED:
-        raise ExpectedFailure(f"{home.path} is no mesh, and stays as it was first started; --home names another home")
-    return wants_mesh or own == MESH
-
-
-def remember(home: Home, is_mesh: bool) -> None:
-    """Notes how the home's processes are arranged from now on."""
-    write_private(_file(home), f"{MESH if is_mesh else EMBEDDED}\n")
 
 
 class Mesh:
@@ -113,7 +85,8 @@ class Mesh:
     def redis_users(self) -> list[str]:
         """Lines of Redis's configuration: a service may do all that is no administration, with its own keys."""
         rights = (
-            "-@all +@read +@write +@scripting +@transaction +@connection +time -@dangerous +cluster|slots +cluster|nodes +cluster|shards"
+            "-@all +@read +@write +@scripting +@transaction +@connection +time -@dangerous"
+            " +cluster|slots +cluster|nodes +cluster|shards +asking"
         )
         return [
             f"user {service} on >{self.credentials.of(service)} {' '.join(f'~{keys}' for keys in patterns)} {rights}"
@@ -138,7 +111,3 @@ class Mesh:
         if seen != self._policy_seen:
             self._policy_seen = seen
             write_rules(self.places, Policy.load(self._policy))
-
-
-def _file(home: Home) -> Path:
-    return home.path / "profile"

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools import ROOT, ExpectedFailure, secrets
+from tools import ROOT, ExpectedFailure, ports, secrets
 from tools.bus import PULSAR_PORTS, Bus, events_in_postgres, pulsar_of
 from tools.credentials import BUS, MONGO_DATABASES, REDIS_KEYS, postgres_of, role_of
-from tools.home import Home, write_private
-from tools.servers import Program, Server, free_port, is_free
+from tools.home import Home
+from tools.servers import Program, Server
 from tools.servers.envoy import Envoy
 from tools.servers.mongo import Mongo
+from tools.servers.mongo import Place as MongoPlace
+from tools.servers.opensearch import OpenSearch
+from tools.servers.opensearch import Ports as OpenSearchPorts
 from tools.servers.redis import BUS as REDIS_BUS
 from tools.servers.redis import Redis
+from tools.servers.redis_cluster import Place as RedisPlace
 from tools.servers.sandbox import Sandbox
 from tools.servers.worker import Worker
 
@@ -25,8 +28,9 @@ if TYPE_CHECKING:
     from tools.servers.pulsar import Pulsar
 
 WORKERS = 2
+REDIS_NODES, MONGO_MEMBERS = 6, 3
+"""Of a full home; the others have one of each."""
 CERTIFICATE_FILES = ("BAZAAR_EDGE_CERTIFICATE", "BAZAAR_EDGE_CERTIFICATE_KEY")
-EDGE_PORT = 8080
 WORKER_ROLE = "worker"
 """What the workers are to Pulsar."""
 
@@ -37,32 +41,50 @@ class Stack:
     Args:
         bus: what the workers have their events on.
         mesh: identities and credentials, for a process a service; without one every worker has all services.
+        is_full: whether there are several of what can take each other's places, and OpenSearch.
     """
 
-    def __init__(self, home: Home, bus: Bus, mesh: Mesh | None = None) -> None:
+    def __init__(self, home: Home, bus: Bus, mesh: Mesh | None = None, *, is_full: bool = False) -> None:
         self.home = home
         self._bus = bus
         self.mesh = mesh
         self.created, self.migrated = home.sockets / "created", home.sockets / "migrated"
         """Files that open gates: the databases exist; the databases are up to date and every server is ready."""
-        ports = _ports(home.ports)
         vault = home.folder("secrets")
         self.postgres = postgres_of(home)
-        redis_users = mesh.redis_users() if mesh else ()
-        self.redis = Redis(home.folder("redis"), secrets.read(vault, "redis_password"), ports["redis"], redis_users)
-        members = {"users": mesh.mongo_users(), "vault": vault} if mesh else {}
-        password, key = secrets.read(vault, "mongo_password"), secrets.read(vault, "mongo_keyfile")
-        self.mongo = Mongo(home.folder("mongo"), password, key, ports["mongo"], **members)
+        self.redis = self._redis_nodes(vault, REDIS_NODES if is_full else 1)
+        self.mongo = self._mongo_members(vault, MONGO_MEMBERS if is_full else 1)
+        opensearch = OpenSearchPorts(*ports.kept(home.ports, ("opensearch", "opensearch_transport"))) if is_full else None
+        self.opensearch = OpenSearch(home.folder("opensearch"), opensearch) if is_full else None
         self.pulsar = pulsar_of(home, pulsar_ports(home.ports)) if bus is Bus.PULSAR else None
         check_certificate()
-        self.edge = Envoy(home.folder("envoy") / "envoy.yaml", edge_port(), tls_port(home.ports))
-        self.sandbox = Sandbox(home.folder("sandbox"), vault, f"{self.edge.url}/v1/payments/webhook/sandbox", ports["sandbox"])
+        self.edge = Envoy(home.folder("envoy") / "envoy.yaml", ports.edge_port(), ports.tls_port(home.ports))
+        [sandbox] = ports.kept(home.ports, ["sandbox"])
+        self.sandbox = Sandbox(home.folder("sandbox"), vault, f"{self.edge.url}/v1/payments/webhook/sandbox", sandbox)
         self.workers = self._new_workers()
 
     @property
     def servers(self) -> list[Server]:
         """What the workers stand on, PostgreSQL first."""
-        return [self.postgres, self.redis, self.mongo, self.sandbox, *([self.pulsar] if self.pulsar else [])]
+        others = [server for server in (self.pulsar, self.opensearch) if server]
+        return [self.postgres, *self.redis, *self.mongo, self.sandbox, *others]
+
+    def _redis_nodes(self, vault: Path, count: int) -> list[Redis]:
+        password, users = secrets.read(vault, "redis_password"), self.mesh.redis_users() if self.mesh else ()
+        listening = ports.kept(self.home.ports, _numbered("redis", count), REDIS_BUS)
+        folder = self.home.folder("redis")
+        if count == 1:
+            return [Redis(folder, password, listening[0], users)]
+        return [Redis(folder / str(index + 1), password, users=users, place=RedisPlace(listening, index)) for index in range(count)]
+
+    def _mongo_members(self, vault: Path, count: int) -> list[Mongo]:
+        password, key = secrets.read(vault, "mongo_password"), secrets.read(vault, "mongo_keyfile")
+        options = {"users": self.mesh.mongo_users(), "vault": vault} if self.mesh else {}
+        listening = ports.kept(self.home.ports, _numbered("mongo", count))
+        folder = self.home.folder("mongo")
+        if count == 1:
+            return [Mongo(folder, password, key, listening[0], **options)]
+        return [Mongo(folder / str(index + 1), password, key, place=MongoPlace(listening, index), **options) for index in range(count)]
 
     def add_pulsar(self) -> Pulsar:
         """A broker beside the bus that the workers use."""
@@ -88,8 +110,8 @@ class Stack:
             **self._common(),
             "BAZAAR_DATABASE_URL": self.postgres.url(role, role, own),
             "BAZAAR_EVENTS_URL": self.pulsar.url(name) if self.pulsar and self._bus is Bus.PULSAR else events,
-            **({"BAZAAR_REDIS_URL": self.redis.url_of(name, mesh.credentials.of(name))} if name in REDIS_KEYS else {}),
-            **({"BAZAAR_MONGO_URL": self.mongo.url_of(name, mesh.credentials.of(name))} if name in MONGO_DATABASES else {}),
+            **({"BAZAAR_REDIS_URL": self.redis[0].url_of(name, mesh.credentials.of(name))} if name in REDIS_KEYS else {}),
+            **({"BAZAAR_MONGO_URL": self.mongo[0].url_of(name, mesh.credentials.of(name))} if name in MONGO_DATABASES else {}),
         }
         return Worker(name, mesh.places.app(name), self.migrated, mesh.environment(name, shared), [name])
 
@@ -98,8 +120,8 @@ class Stack:
         return {
             "BAZAAR_DATABASE_URL": self.postgres.url("bazaar_{service}", "bazaar_{service}"),
             "BAZAAR_EVENTS_URL": self._events_url(),
-            "BAZAAR_REDIS_URL": self.redis.url,
-            "BAZAAR_MONGO_URL": self.mongo.url,
+            "BAZAAR_REDIS_URL": self.redis[0].url,
+            "BAZAAR_MONGO_URL": self.mongo[0].url,
             "BAZAAR_SECRETS": str(self.home.folder("secrets")),
             **self._common(),
         }
@@ -107,7 +129,7 @@ class Stack:
     def _common(self) -> dict[str, str]:
         return {
             "BAZAAR_GATEWAYS": f"sandbox={self.sandbox.url}",
-            "BAZAAR_SEARCH_URL": f"file://{self.home.folder('search')}",
+            "BAZAAR_SEARCH_URL": self.opensearch.url if self.opensearch else f"file://{self.home.folder('search')}",
             "BAZAAR_TRACE_DIR": str(self.home.folder("traces")),
             # Logs are files here: no block of lines may wait in a buffer while the process dies.
             "PYTHONUNBUFFERED": "1",
@@ -134,30 +156,20 @@ class Stack:
         return self.pulsar.url(WORKER_ROLE) if self.pulsar and self._bus is Bus.PULSAR else events_in_postgres(self.postgres)
 
 
+def pulsar_ports(file: Path) -> dict[str, int]:
+    """Those of the home's broker."""
+    return dict(zip(PULSAR_PORTS, ports.kept(file, PULSAR_PORTS), strict=True))
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    """`redis`, `redis_2`, and so on."""
+    return [name, *(f"{name}_{number}" for number in range(2, count + 1))]
+
+
 def databases() -> list[str]:
     """Every service with migrations has a database of its own, and so has the event bus."""
     owners = sorted(folder.parent.name for folder in (ROOT / "services").glob("*/migrations"))
     return ["bazaar_events", *(f"bazaar_{owner}" for owner in owners if owner != "kit")]
-
-
-def edge_port() -> int:
-    """The edge's port, from BAZAAR_EDGE_PORT.
-
-    Raises:
-        ExpectedFailure: that is no port.
-    """
-    return _port_in("BAZAAR_EDGE_PORT") or EDGE_PORT
-
-
-def tls_port(file: Path) -> int:
-    """The edge's port for TLS, from BAZAAR_EDGE_TLS_PORT; else one that the home keeps.
-
-    Raises:
-        ExpectedFailure: that is no port.
-    """
-    if chosen := _port_in("BAZAAR_EDGE_TLS_PORT"):
-        return _remembered(file, {"edge_tls": chosen})["edge_tls"]
-    return _remembered(file, {"edge_tls": _keep(_known_ports(file).get("edge_tls")) or free_port()})["edge_tls"]
 
 
 def check_certificate() -> None:
@@ -170,39 +182,3 @@ def check_certificate() -> None:
     for variable, file in named.items():
         if any(named.values()) and not Path(file).is_file():
             raise ExpectedFailure(f"{variable} names no file{': ' + file if file else ''}; a certificate and its key go together")
-
-
-def _port_in(variable: str) -> int | None:
-    text = os.environ.get(variable)
-    if text and (not text.isdigit() or not 0 < int(text) < 65_536):
-        raise ExpectedFailure(f"{variable} is no port number: {text}")
-    return int(text) if text else None
-
-
-def _ports(file: Path) -> dict[str, int]:
-    """The home's own ports: those of the last time while they are free, so that MongoDB's member and payment links keep their addresses."""
-    known = _known_ports(file)
-    ports = {"redis": _keep(known.get("redis"), also=REDIS_BUS) or free_port(also=REDIS_BUS)}
-    ports |= {name: _keep(known.get(name)) or free_port() for name in ("mongo", "sandbox")}
-    return _remembered(file, ports)
-
-
-def pulsar_ports(file: Path) -> dict[str, int]:
-    """Those of the home's broker."""
-    known = _known_ports(file)
-    return _remembered(file, {name: _keep(known.get(name)) or free_port() for name in PULSAR_PORTS})
-
-
-def _known_ports(file: Path) -> dict[str, int]:
-    return json.loads(file.read_text()) if file.exists() else {}
-
-
-def _remembered(file: Path, ports: dict[str, int]) -> dict[str, int]:
-    known = _known_ports(file)
-    if known | ports != known:
-        write_private(file, json.dumps(known | ports))
-    return ports
-
-
-def _keep(port: int | None, also: int = 0) -> int | None:
-    return port if port and is_free(port) and is_free(port + also) else None

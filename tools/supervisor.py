@@ -1,6 +1,6 @@
 """Owns every process of one home: starts them in order, restarts what dies, and takes them all along when it ends.
 
-Run as `python -m tools.supervisor HOME [BUS] [mesh]`. Until it is ready or has failed it tells how far it is, in JSON lines.
+Run as `python -m tools.supervisor HOME [BUS] [mesh] [full]`. Until it is ready or has failed it tells how far it is, in JSON lines.
 """
 
 from __future__ import annotations
@@ -17,30 +17,33 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tools import ExpectedFailure, bus, changeover, early, mesh, secrets
+from tools import ExpectedFailure, bus, changeover, early, secrets
 from tools.bus import Bus
 from tools.child import POLL, Child, last_line
-from tools.home import Home, Phase, State
+from tools.home import Home, Phase, State, rotate
 from tools.mesh import Mesh
 from tools.processes import Identity, end
+from tools.profiles import FULL, MESH
 from tools.servers import Program, Server
 from tools.servers.envoy import Envoy
 from tools.servers.worker import Worker
 from tools.stack import Stack
 
-GIVE_UP = 90.0
-"""Seconds for a start; a first one takes some 10 s on two cores."""
-LOG_BYTES = 10 * 2**20
+GIVE_UP, GIVE_UP_FULL = 90.0, 180.0
+"""Seconds for a start, and for one of a full home; a first one takes some 10 s on two cores, and some 40."""
 LOG_CHECK = 5.0
 
 
 class Supervisor:
-    """One home's processes."""
+    """One home's processes.
 
-    def __init__(self, home: Home, wanted: Bus | None, *, wants_mesh: bool = False) -> None:
+    Args:
+        wishes: for a new home: an engine of the event bus, and names of profiles.
+    """
+
+    def __init__(self, home: Home, wishes: Sequence[str]) -> None:
         self._home = home
-        self._wanted = wanted
-        self._wants_mesh = wants_mesh
+        self._wishes = wishes
         self._identity = Identity.of(os.getpid())
         self._phase: Phase = "starting"
         self._stack: Stack | None = None
@@ -82,7 +85,8 @@ class Supervisor:
     async def _start_unless_stopped(self) -> None:
         start = asyncio.create_task(self._start())
         stop = asyncio.create_task(self._stop.wait())
-        done, _ = await asyncio.wait({start, stop}, timeout=GIVE_UP, return_when=asyncio.FIRST_COMPLETED)
+        give_up = GIVE_UP_FULL if FULL.name in self._wishes else GIVE_UP
+        done, _ = await asyncio.wait({start, stop}, timeout=give_up, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if start in done:
             return start.result()
@@ -90,7 +94,7 @@ class Supervisor:
         await asyncio.gather(start, return_exceptions=True)
         if not self._stop.is_set():
             late = [child.server.name for child in self._children if not child.ready.is_set()]
-            raise ExpectedFailure(f"not ready after {GIVE_UP:.0f} s: {', '.join(late)} (see {self._home.folder('logs')})")
+            raise ExpectedFailure(f"not ready after {give_up:.0f} s: {', '.join(late)} (see {self._home.folder('logs')})")
         return None
 
     async def _start(self) -> None:
@@ -98,17 +102,20 @@ class Supervisor:
         self._home.prepare()
         end_leftovers(self._home)
         secrets.make_missing(self._home.folder("secrets"))
-        engine, is_mesh = bus.choose(self._home, self._wanted), mesh.choose(self._home, self._wants_mesh)
+        is_mesh, is_full = (profile.choose(self._home, profile.name in self._wishes) for profile in (MESH, FULL))
+        engine = bus.choose(self._home, next((engine for engine in Bus if engine in self._wishes), None))
         own = Mesh(self._home) if is_mesh else None
-        stack = self._stack = Stack(self._home, engine, own)
+        stack = self._stack = Stack(self._home, engine, own, is_full=is_full)
         stack.edge.prepare()
         self._enter("starting")
         bus.remember(self._home, engine)
-        mesh.remember(self._home, is_mesh)
+        MESH.remember(self._home, is_mesh)
+        FULL.remember(self._home, is_full)
         if own:
             own.prepare()
             self._works.append(asyncio.create_task(own.keep()))
-        tell("step", "Starting PostgreSQL, Redis, MongoDB, the payment sandbox" + (", Pulsar" if stack.pulsar else ""))
+        more = ", Pulsar, OpenSearch" if is_full else ", Pulsar" if stack.pulsar else ""
+        tell("step", f"Starting PostgreSQL, Redis, MongoDB, the payment sandbox{more}")
         for gate in (stack.created, stack.migrated):
             gate.unlink(missing_ok=True)
         servers = [self._add(server) for server in stack.servers]
@@ -252,13 +259,6 @@ def end_leftovers(home: Home) -> None:
         end([process.identity for process in state.processes if process.identity], seconds=10)
 
 
-def rotate(log: Path) -> None:
-    """Keeps one older part of a log that has grown past 10 MiB. The writer goes on at the start: it opened the file to append."""
-    if log.stat().st_size > LOG_BYTES:
-        shutil.copyfile(log, log.with_suffix(".log.1"))
-        os.truncate(log, 0)
-
-
 def tell(kind: str, text: str) -> None:
     """Says how far the start is; nobody need listen any more."""
     with suppress(OSError):
@@ -291,8 +291,7 @@ def main(arguments: Sequence[str]) -> int:
     if lock is None:
         tell("taken", str(home.path))
         return 1
-    wanted = next((Bus(wish) for wish in arguments[1:] if wish != mesh.MESH), None)
-    return asyncio.run(Supervisor(home, wanted, wants_mesh=mesh.MESH in arguments[1:]).run())
+    return asyncio.run(Supervisor(home, arguments[1:]).run())
 
 
 if __name__ == "__main__":

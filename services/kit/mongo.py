@@ -15,6 +15,7 @@ from services.kit.telemetry import tracing
 
 SELECTION_MS = 2_000
 OPERATION_MS = 5_000
+HEARTBEAT_MS = 1_000
 
 _NOT_TRACED = frozenset({"hello", "ping", "endSessions", "killCursors"})
 """What keeps house. (A change stream's `getMore` runs outside of traces, where client spans are not recorded.)"""
@@ -42,7 +43,8 @@ def open_mongo(url: str) -> AsyncMongoClient[Document]:
     """A client of the replica set at `url`. Connects when first used; close it with `await client.close()`.
 
     Writes are acknowledged by a majority and retried once; the server has 5 s to answer; when there is no primary,
-    ServerSelectionTimeoutError (pymongo.errors) comes after 2 s.
+    ServerSelectionTimeoutError (pymongo.errors) comes after 2 s. A primary that is frozen is found out within 3 s (1 s between its signs
+    of life, and 2 s of patience): what waits for it is then asked of the next one.
     """
     return AsyncMongoClient(
         url,
@@ -52,6 +54,7 @@ def open_mongo(url: str) -> AsyncMongoClient[Document]:
         retryReads=True,
         serverSelectionTimeoutMS=SELECTION_MS,
         connectTimeoutMS=SELECTION_MS,
+        heartbeatFrequencyMS=HEARTBEAT_MS,
         waitQueueTimeoutMS=SELECTION_MS,
         socketTimeoutMS=OPERATION_MS,  # not timeoutMS: with it, selection waits for the whole of it
         maxPoolSize=32,

@@ -24,7 +24,7 @@ from redis.asyncio.cluster import ClusterPipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands import READ_COMMANDS
-from redis.exceptions import ClusterDownError, NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import ClusterDownError, ClusterError, NoScriptError, RedisClusterException, RedisError, SlotNotCoveredError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
@@ -39,7 +39,7 @@ IN_FLIGHT = 64
 """Commands that a client has open at once; more wait their turn. Each takes a connection."""
 
 _KEY_PREFIX = re.compile(r"[a-z][a-z0-9_-]{0,31}(?=:)")
-_AWAY = (RedisConnectionError, RedisTimeoutError, ClusterDownError, TimeoutError)
+_AWAY = (RedisConnectionError, RedisTimeoutError, ClusterDownError, SlotNotCoveredError, TimeoutError)
 
 T = TypeVar("T")
 Encodable = str | bytes | int | float
@@ -70,13 +70,21 @@ class Cluster(RedisCluster):
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
         return _Pipeline(self, transaction)  # pyright: ignore[reportAbstractUsage] (redis-py's own class is no less abstract)
 
-    async def execute_pipeline(self, execute: Callable[[], Awaitable[T]]) -> T:
+    async def execute_pipeline(self, execute: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
         """Runs a pipeline's `execute` as one of this client's commands."""
         try:
             return await self._bounded(execute)
         except RedisUnavailable:
-            await self.aclose()  # redis-py forgets a node's dead connections after a command, but not after a pipeline
+            await self._look_again()
             raise
+
+    async def _look_again(self) -> None:
+        """Has the next command ask who serves what, over new connections: redis-py does so after a command, but not after a pipeline.
+
+        Connections that others use stay: what they wait for may come from nodes that are well.
+        """
+        self._initialize = True
+        await asyncio.gather(*(node.disconnect_free_connections() for node in self.get_nodes()))
 
     async def _bounded(self, execute: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -84,8 +92,11 @@ class Cluster(RedisCluster):
                 return await heed_cancellation(execute())
         except _AWAY as error:
             raise RedisUnavailable("Redis does not answer") from error
+        except ClusterError as error:
+            # What moves from node to node isn't found at either for a moment.
+            raise RedisUnavailable("Redis moves what is asked for") from error
         except RedisClusterException as error:
-            if "cannot be connected" not in str(error):
+            if not any(reason in str(error) for reason in ("cannot be connected", "could not agree")):
                 raise
             raise RedisUnavailable("Redis does not answer") from error
 
@@ -140,6 +151,7 @@ def open_redis(url: str) -> RedisCluster:
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=COMMAND_SECONDS,
         retry=Retry(NoBackoff(), 0),
+        require_full_coverage=False,  # what is without a primary for a moment takes nothing else along
         max_connections=4 * IN_FLIGHT,
         protocol=2,
         driver_info=None,

@@ -32,7 +32,7 @@ SHELF: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=["tantivy", pytest.param("opensearch", marks=pytest.mark.opensearch)])
+@pytest.fixture(params=["tantivy", pytest.param("opensearch", marks=pytest.mark.full)])
 async def index(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ProductIndex]:
     """An index without any copy."""
     url = f"file://{tmp_path}"

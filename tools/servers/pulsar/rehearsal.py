@@ -10,8 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tools import secrets
-from tools.servers import Running, StartFailed
-from tools.servers.pulsar import jars
+from tools.servers import Running, StartFailed, maven
 from tools.servers.pulsar.server import Pulsar
 
 SECONDS = 180
@@ -22,7 +21,7 @@ def rehearse(archive: Path) -> None:
     """Makes the archive (90 MB) unless it is there. Without it brokers start all the same, so that a failure is no failure."""
     if archive.exists():
         return
-    with jars.locked(archive), tempfile.TemporaryDirectory() as folder, suppress(StartFailed):
+    with maven.locked(archive), tempfile.TemporaryDirectory() as folder, suppress(StartFailed):
         if archive.exists():
             return
         vault = Path(folder) / "secrets"

@@ -11,9 +11,9 @@ from typing import Any
 from tools import secrets
 from tools.home import write_private
 from tools.servers import Program, StartFailed, free_port, is_listening
+from tools.servers.java import find_java
 from tools.servers.pulsar import configuration, credentials, jars, storage
 from tools.servers.pulsar.configuration import ADMIN, Ports
-from tools.servers.pulsar.java import find_java
 
 TENANT, NAMESPACE = "bazaar", "bazaar/shop"
 """Where the shop's topics are."""
@@ -67,7 +67,7 @@ class Pulsar:
             JavaMissing: no Java here is new enough.
             StartFailed: the jars were not fetched.
         """
-        self._java = find_java(os.environ)
+        self._java = find_java(os.environ, jars.JAVA)
         if not jars.folder(os.environ).exists():
             raise StartFailed(f"Pulsar's jars are not in {jars.folder(os.environ)}")
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)

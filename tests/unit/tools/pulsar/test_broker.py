@@ -16,7 +16,8 @@ from services.kit.events.pulsar.address import Address
 from services.kit.ids import uuid7
 from tests.pulsar import Broker, running_pulsar
 from tools.secrets import MAKERS
-from tools.servers.pulsar import archive, credentials, find_java, storage
+from tools.servers.java import find_java
+from tools.servers.pulsar import JAVA, archive, credentials, storage
 from tools.servers.pulsar.server import SIGNING_KEY
 
 pytestmark = pytest.mark.pulsar
@@ -140,7 +141,7 @@ def test_the_settings_and_the_keys_are_the_owners_alone(pulsar):
 
 
 def test_it_starts_with_the_classes_that_were_kept(pulsar):
-    kept = archive(find_java(os.environ), os.environ)
+    kept = archive(find_java(os.environ, JAVA), os.environ)
 
     assert str(kept) in Path(f"/proc/{pulsar.pid}/maps").read_text()
 

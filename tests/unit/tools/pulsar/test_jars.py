@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tools import ROOT
-from tools.servers.pulsar import FetchFailed, MavenMissing, fetch
+from tools.servers.maven import FetchFailed, MavenMissing
+from tools.servers.pulsar import fetch
 from tools.servers.pulsar.jars import HASHES
 
 JAVA = Path("/opt/java/bin/java")

