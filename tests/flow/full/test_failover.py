@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from tests.chaos.recovery import RATE, Row, assert_nothing_is_lost, back, go_well, recovered, until
-from tests.chaos.rush import Rush
+from tests.chaos.rush import SKUS, Rush
 from tests.full import RedisNodes, mongo_primary
 from tests.resharding import More, move
 from tests.shell import Shell
@@ -32,6 +32,8 @@ BAR = 10.0
 FREEZE_SECONDS = 20.0
 HOT = "rank:{rush}:1:head"
 """Where the ranking of what is ordered here says how far it has come."""
+RANKING = "/v1/queryTopProducts?category=rush&limit="
+SEARCH = "/v1/search?category=rush&page_size="
 
 _ORDERED = """
 SELECT line->>'product_id', count(*)
@@ -82,15 +84,15 @@ class Hit:
 
 
 @asynccontextmanager
-async def asking(shell: Shell) -> AsyncIterator[Counter[int]]:
-    """Somebody asks for the hot ranking, all the time; the statuses of the answers."""
+async def asking(shell: Shell, question: str = RANKING) -> AsyncIterator[Counter[int]]:
+    """Somebody asks for the hot ranking, or for something else, all the time; the statuses of the answers."""
     statuses: Counter[int] = Counter()
 
     async def ask() -> None:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{shell.port}", trust_env=False, timeout=10) as client:
             # Another limit each time: the edge keeps answers for a moment.
             for limit in itertools.cycle(range(1, 100)):
-                statuses[(await client.get(f"/v1/queryTopProducts?category=rush&limit={limit}")).status_code] += 1
+                statuses[(await client.get(f"{question}{limit}")).status_code] += 1
                 await asyncio.sleep(0.1)
 
     task = asyncio.create_task(ask())
@@ -103,13 +105,19 @@ async def asking(shell: Shell) -> AsyncIterator[Counter[int]]:
 
 def ranked(shell: Shell) -> dict[str, int]:
     """Orders by product, as the live ranking has them; nothing while history answers."""
-    answer = shell.get(f"/v1/queryTopProducts?category=rush&limit={10 + time.monotonic_ns() % 80}")
+    answer = shell.get(f"{RANKING}{10 + time.monotonic_ns() % 80}")
     return {row["productId"]: int(row["orders"]) for row in answer["products"]} if answer["source"] == "LIVE" else {}
 
 
 def lines(rush: Rush) -> int:
     """Of orders that were confirmed when they were answered."""
     return sum(len(wish.answer["order"]["lines"]) for wish in rush.wishes if wish.answer and wish.answer["order"]["state"] == "CONFIRMED")
+
+
+def is_searched(shell: Shell) -> bool:
+    """Whether the index answers, and what it has is what is on sale."""
+    answer = shell.get(f"{SEARCH}{10 + time.monotonic_ns() % 80}")
+    return (answer["source"], answer["totalSize"]) == ("INDEX", str(len(SKUS)))
 
 
 async def counted(shell: Shell, rush: Rush, since: float, bar: float = BAR) -> None:
@@ -220,6 +228,19 @@ async def test_orders_go_on_without_the_bus_and_the_index(full: Shell, rush: Rus
     await counted(full, rush, time.monotonic())
 
     assert not row.refused
+
+
+async def test_search_goes_on_without_its_index(full: Shell):
+    await until(lambda: is_searched(full), BAR)
+    victim = full.process("opensearch").identity
+    assert victim is not None
+
+    async with asking(full, SEARCH) as statuses:
+        victim.send(signal.SIGKILL)
+        await back(full, "opensearch", victim, seconds=90)
+        await until(lambda: is_searched(full), BAR)
+
+    assert set(statuses) == {200}
 
 
 async def test_nothing_was_lost_or_doubled(full: Shell, rush: Rush, rows: list[Row], capsys: pytest.CaptureFixture[str]):

@@ -52,6 +52,12 @@ def test_the_index_is_open_search(full: Shell):
         assert json.load(answer)["version"]["number"] == "3.8.0"
 
 
+def test_products_are_found_there(full: Shell):
+    answer = full.get("/v1/search?category=grocery&in_stock=true")
+
+    assert (answer["source"], len(answer["products"])) == ("INDEX", 20)
+
+
 def test_all_of_it_is_small(full: Shell):
     state = full.home.read_state()
     assert state is not None
