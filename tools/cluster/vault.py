@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from tools import secrets
-from tools.cluster import NAMESPACE
+from tools.cluster import NAMESPACE, postgres
 from tools.cluster.facts import facts
 from tools.cluster.istio import Document
 from tools.cluster.workloads import secret_name
@@ -51,7 +51,7 @@ def kubernetes(folder: Path) -> Iterator[Document]:
     for name in database_passwords():
         service = name.removeprefix("postgres_")
         login = {"username": f"bazaar_{service}", "password": secrets.read(folder, name)}
-        yield {**_secret(f"postgres-{service}", login), "type": "kubernetes.io/basic-auth"}
+        yield {**_secret(postgres.name(service), login), "type": "kubernetes.io/basic-auth"}
     for server in ("redis", "mongo"):
         yield _secret(server, {"password": secrets.read(folder, f"{server}_password")})
     key = secrets.read(folder, "pulsar_key.pem")
