@@ -18,8 +18,8 @@ from tools.credentials import SECRETS
 from tools.home import write_private
 from tools.servers.pulsar import credentials
 
-ADMIN = "admin"
-"""Pulsar's role for migrations: makes topics and grants."""
+ADMIN, PROXY = "admin", "proxy"
+"""Pulsar's role for migrations, which makes topics and grants; and that of a region's proxies."""
 
 
 def make(folder: Path) -> None:
@@ -40,7 +40,7 @@ def database_passwords() -> list[str]:
 
 
 def roles() -> list[str]:
-    """Pulsar's."""
+    """Pulsar's, everywhere; where there are regions, there are proxies too."""
     return [ADMIN, *(fact.name for fact in facts() if fact.uses_bus)]
 
 
@@ -55,7 +55,7 @@ def kubernetes(folder: Path) -> Iterator[Document]:
     for server in ("redis", "mongo"):
         yield _secret(server, {"password": secrets.read(folder, f"{server}_password")})
     key = secrets.read(folder, "pulsar_key.pem")
-    for role in roles():
+    for role in (*roles(), PROXY):
         yield _secret(f"pulsar-{role}", {"token": credentials.token(key, role)})
     public = {"public.der": credentials.public_key(key).partition("base64,")[2]}
     yield {**_secret("pulsar-key", {}), "data": public, "stringData": {}}

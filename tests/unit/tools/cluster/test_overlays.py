@@ -207,11 +207,29 @@ def test_nobody_else_reaches_a_services_database(service):
     }
 
 
-def test_each_region_tells_its_broker_of_the_other():
-    for own, other in (("region-a", "region-b"), ("region-b", "region-a")):
-        script = json.dumps(named(own, "Job", "pulsar-replication"))
-        assert named(own, "ConfigMap", "pulsar")["data"]["CLUSTER"] == own
-        assert set(re.findall(r"clusters create (region-.)", script)) == {other}
+@pytest.mark.parametrize(("own", "other"), [("region-a", "region-b"), ("region-b", "region-a")])
+def test_each_region_knows_itself_and_the_other(own, other):
+    job = containers(named(own, "Job", "pulsar-replication"))[0]
+    [proxied] = named(other, "Certificate", "pulsar-proxy")["spec"]["dnsNames"]
+
+    assert named(own, "ConfigMap", "pulsar")["data"]["CLUSTER"] == own
+    assert named(own, "ConfigMap", "region")["data"] == {"OTHER": other, "OTHER_HOST": proxied}
+    assert job["envFrom"] == [{"configMapRef": {"name": "region"}}]
+    assert re.findall(r"for topic in (.*);", job["args"][0]) == ["order-lines catalog"]
+
+
+@pytest.mark.parametrize("name", ["region-a", "region-b"])
+def test_the_other_region_comes_in_by_proxies_that_may_say_for_whom_they_speak(name):
+    settings = named(name, "ConfigMap", "pulsar")["data"]
+    proxy = containers(named(name, "Deployment", "pulsar-proxy"))[0]
+    told = {variable["name"]: variable["value"] for variable in proxy["env"]}
+    outside = {document["metadata"]["name"] for document in of_kind(name, "Service") if document["spec"].get("type") == "LoadBalancer"}
+
+    assert outside == {"pulsar-proxy"}
+    assert settings["PULSAR_PREFIX_proxyRoles"] == "proxy"
+    assert settings["PULSAR_PREFIX_authenticateOriginalAuthData"] == told["PULSAR_PREFIX_forwardAuthorizationCredentials"] == "true"
+    assert told["PULSAR_PREFIX_brokerClientAuthenticationParameters"] == "file:///pulsar/token/proxy"
+    assert (told["PULSAR_PREFIX_servicePort"], told["PULSAR_PREFIX_webServicePort"]) == ("", "")
 
 
 def with_component(tmp_path, *components):

@@ -27,6 +27,7 @@ from tools.cluster import facts, vault
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES = sorted(NOUNS)
 DATABASES = sorted(fact.name for fact in facts.facts() if fact.has_database)
+WORKLOADS = ("Deployment", "StatefulSet", "Job")
 KNOWN = {f"BAZAAR_{name.upper()}" for name in Settings.model_fields} | {f"BAZAAR_ADDRESS_{name.upper()}" for name in NOUNS}
 
 
@@ -96,7 +97,7 @@ def test_every_variable_of_compose_is_among_its_secrets(made):
 
 def test_every_secret_that_pods_name_is_made_or_an_operators(kubernetes):
     asked = set()
-    for document in of_kind("dev", "Deployment", "StatefulSet", "Job"):
+    for document in (*of_kind("dev", *WORKLOADS), *of_kind("region-a", *WORKLOADS)):
         for volume in document["spec"]["template"]["spec"].get("volumes", []):
             sources = volume.get("projected", {}).get("sources", [])
             asked |= {source["secret"]["name"] for source in sources} | ({volume["secret"]["secretName"]} if "secret" in volume else set())
@@ -107,6 +108,7 @@ def test_every_secret_that_pods_name_is_made_or_an_operators(kubernetes):
     assert asked - kubernetes.keys() == {
         *(f"postgres-{service}-ca" for service in DATABASES),
         "pulsar-tls",
+        "pulsar-proxy-tls",
         "redis-tls",
         "mongo-ssl",
     }
