@@ -9,7 +9,7 @@ import yaml
 
 from services.kit.auth import EDGE
 from tools import ROOT
-from tools.cluster import MESH, edge
+from tools.cluster import MESH, edge, postgres
 from tools.cluster.facts import Fact, facts
 from tools.cluster.istio import Document, authorization, counting, destination, host, routes, scope, through_waypoint
 from tools.cluster.network import policy, server_policies
@@ -17,6 +17,7 @@ from tools.cluster.scaling import autoscalers, disruption_budgets
 from tools.cluster.workloads import CANARY, SERVE, account, deployment, deployments, migration, service
 
 WORKLOADS, ROUTES = MESH / "kubernetes" / "base" / "services", MESH / "istio" / "base" / "services"
+DATABASES = MESH / "kubernetes" / "servers" / "postgres"
 SIDECARS, WAYPOINTS = MESH / "istio" / "sidecar" / "services", MESH / "istio" / "ambient" / "services"
 CANARIES, CANARY_OF = MESH / "istio" / "canary" / "made", "ranking"
 HEAD = "# Made from mesh/policy.yaml, the protos and the services' declarations by `python -m tools.cluster`; not to be edited.\n"
@@ -30,8 +31,9 @@ def fresh() -> dict[Path, str]:
         WORKLOADS: {"edge.yaml": edge.addresses(), "servers.yaml": server_policies()},
         SIDECARS: {"edge.yaml": [scope(EDGE, [])]},
     }
-    for folder, of in {WORKLOADS: workloads, ROUTES: traffic, SIDECARS: beside_sidecars, WAYPOINTS: behind_waypoints}.items():
-        texts = {f"{fact.name}.yaml": written(of(fact)) for fact in facts()}
+    makers = {WORKLOADS: workloads, DATABASES: databases, ROUTES: traffic, SIDECARS: beside_sidecars, WAYPOINTS: behind_waypoints}
+    for folder, of in makers.items():
+        texts = {f"{fact.name}.yaml": written(documents) for fact in facts() if (documents := of(fact))}
         texts |= {name: written(documents) for name, documents in besides.get(folder, {}).items()}
         listed = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": sorted(texts)}
         found |= {folder / name: text for name, text in texts.items()} | {folder / LIST: written([listed])}
@@ -51,6 +53,10 @@ def workloads(fact: Fact) -> list[Document]:
         *disruption_budgets(fact),
         policy(fact),
     ]
+
+
+def databases(fact: Fact) -> list[Document]:
+    return [postgres.cluster(fact)] if fact.has_database else []
 
 
 def traffic(fact: Fact) -> list[Document]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tools.cluster import PORT
+from tools.cluster import PORT, postgres
 from tools.cluster.facts import Fact, callees, facts
 from tools.cluster.istio import Document, document, labels
 
@@ -24,7 +24,6 @@ class Server:
 
 
 SERVERS = {
-    "postgres": Server({"cnpg.io/cluster": "postgres"}, [5432], {"cnpg.io/cluster": "postgres"}, ["cnpg-system"]),
     "pulsar": Server({"app": "pulsar-broker"}, [6651, 8443], {"app.kubernetes.io/part-of": "pulsar"}, ["keda"]),
     "redis": Server({"redis_setup_type": "cluster"}, [6379], {"redis_setup_type": "cluster"}, ["ot-operators"]),
     "mongo": Server(
@@ -34,6 +33,7 @@ SERVERS = {
         ["psmdb-operator"],
     ),
 }
+"""Those that services share."""
 KUBERNETES = (443, 6443)
 """Where operators' pods ask Kubernetes how things are."""
 
@@ -51,28 +51,35 @@ def policy(fact: Fact) -> Document:
 
 def server_policies() -> list[Document]:
     """Each server's: in from the services that use it, its own pods and what looks after them; out to its own pods and to Kubernetes."""
-    return [document("networking.k8s.io/v1", "NetworkPolicy", name, _around(name, server)) for name, server in SERVERS.items()]
+    shared = [(name, server, [fact for fact in facts() if name in fact.servers]) for name, server in SERVERS.items()]
+    own = [(postgres.name(fact.name), _postgres(fact), [fact]) for fact in facts() if fact.has_database]
+    return [document("networking.k8s.io/v1", "NetworkPolicy", name, _around(server, users)) for name, server, users in [*shared, *own]]
 
 
-def _around(name: str, server: Server) -> Document:
-    users = [_pods(labels(fact.name)) for fact in facts() if name in fact.servers]
+def _postgres(fact: Fact) -> Server:
+    instances = {postgres.CLUSTER: postgres.name(fact.name)}
+    return Server(instances, [5432], instances, ["cnpg-system"])
+
+
+def _around(server: Server, users: Iterable[Fact]) -> Document:
     operators = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}} for namespace in server.operators]
+    services = [_pods(labels(fact.name)) for fact in users]
     return {
         "podSelector": {"matchLabels": dict(server.all)},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"from": users, "ports": [_port(port) for port in server.ports]}, {"from": [_pods(server.all), *operators]}],
+        "ingress": [{"from": services, "ports": [_port(port) for port in server.ports]}, {"from": [_pods(server.all), *operators]}],
         "egress": [{"to": [_pods(server.all)]}, {"ports": [_port(port) for port in KUBERNETES]}],
     }
 
 
 def egress(fact: Fact) -> list[Document]:
     """To whom it connects."""
-    found = []
-    if called := callees(fact.name):
-        found.append({"to": [_pods(labels(name)) for name in called], "ports": [_port(PORT)]})
-    for server in (SERVERS[name] for name in fact.servers):
-        found.append({"to": [_pods(server.answer)], "ports": [_port(port) for port in server.ports]})
-    return found
+    called = [_pods(labels(name)) for name in callees(fact.name)]
+    servers = [*([_postgres(fact)] if fact.has_database else []), *(server for name, server in SERVERS.items() if name in fact.servers)]
+    return [
+        *([{"to": called, "ports": [_port(PORT)]}] if called else []),
+        *({"to": [_pods(server.answer)], "ports": [_port(port) for port in server.ports]} for server in servers),
+    ]
 
 
 def _pods(wanted: Mapping[str, str]) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tools.cluster import NAMESPACE
 from tools.cluster.facts import Fact
 from tools.cluster.istio import Document, document
 from tools.cluster.workloads import BACKLOG, CERTIFICATES, SERVE, WORK, deployment_name, pod_labels
@@ -49,7 +50,8 @@ def by_backlog(fact: Fact) -> Document:
         {
             "type": "pulsar",
             "metadata": {
-                "adminURL": "https://pulsar-broker:8443",
+                # KEDA asks from its own namespace.
+                "adminURL": f"https://pulsar-broker.{NAMESPACE}.svc.cluster.local:8443",
                 "topic": f"persistent://bazaar/shop/{group.topic}",
                 "isPartitionedTopic": "true",
                 "subscription": group.name,

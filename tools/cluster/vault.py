@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from tools import secrets
-from tools.cluster import NAMESPACE
+from tools.cluster import NAMESPACE, postgres
 from tools.cluster.facts import facts
 from tools.cluster.istio import Document
 from tools.cluster.workloads import secret_name
@@ -18,8 +18,8 @@ from tools.credentials import SECRETS
 from tools.home import write_private
 from tools.servers.pulsar import credentials
 
-ADMIN = "admin"
-"""Pulsar's role for migrations: makes topics and grants."""
+ADMIN, PROXY = "admin", "proxy"
+"""Pulsar's role for migrations, which makes topics and grants; and that of a region's proxies."""
 
 
 def make(folder: Path) -> None:
@@ -40,7 +40,7 @@ def database_passwords() -> list[str]:
 
 
 def roles() -> list[str]:
-    """Pulsar's."""
+    """Pulsar's, everywhere; where there are regions, there are proxies too."""
     return [ADMIN, *(fact.name for fact in facts() if fact.uses_bus)]
 
 
@@ -51,11 +51,11 @@ def kubernetes(folder: Path) -> Iterator[Document]:
     for name in database_passwords():
         service = name.removeprefix("postgres_")
         login = {"username": f"bazaar_{service}", "password": secrets.read(folder, name)}
-        yield {**_secret(f"postgres-{service}", login), "type": "kubernetes.io/basic-auth"}
+        yield {**_secret(postgres.name(service), login), "type": "kubernetes.io/basic-auth"}
     for server in ("redis", "mongo"):
         yield _secret(server, {"password": secrets.read(folder, f"{server}_password")})
     key = secrets.read(folder, "pulsar_key.pem")
-    for role in roles():
+    for role in (*roles(), PROXY):
         yield _secret(f"pulsar-{role}", {"token": credentials.token(key, role)})
     public = {"public.der": credentials.public_key(key).partition("base64,")[2]}
     yield {**_secret("pulsar-key", {}), "data": public, "stringData": {}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.cluster import IMAGE, NAMESPACE, PORT
+from tools.cluster import IMAGE, NAMESPACE, PORT, postgres
 from tools.cluster.facts import Fact, callees
 from tools.cluster.istio import Document, document, labels
 from tools.credentials import SECRETS
@@ -13,7 +13,7 @@ BACKLOG = 1000
 """Events that wait for a group; with more for each of its processes there are to be more of them."""
 
 MOUNTS = "/etc/bazaar"
-POSTGRES = f"postgresql://bazaar_{{service}}@postgres-rw:5432/bazaar_{{service}}?sslmode=verify-full&sslrootcert={MOUNTS}/postgres/ca.crt"
+POSTGRES = f"postgresql://bazaar_{{service}}@postgres-{{service}}-rw:5432/bazaar_{{service}}?sslmode=verify-full&sslrootcert={MOUNTS}/postgres/ca.crt"
 EVENTS = f"pulsar+ssl://:$(PULSAR_TOKEN)@pulsar-broker:6651/bazaar/shop?ca={MOUNTS}/pulsar/ca.crt"
 ADMIN = "&admin=https://pulsar-broker:8443"
 REDIS = f"rediss://:$(REDIS_PASSWORD)@redis-leader:6379?ssl_ca_certs={MOUNTS}/redis/ca.crt"
@@ -21,7 +21,7 @@ MONGO = f"mongodb://bazaar:$(MONGO_PASSWORD)@mongo-mongos:27017/?authSource=admi
 SEARCH = "file:///tmp/search"
 """Each pod's own copy of the index, filled from PostgreSQL."""
 
-CERTIFICATES = {"postgres": "postgres-ca", "pulsar": "pulsar-tls", "redis": "redis-tls", "mongo": "mongo-ssl"}
+CERTIFICATES = {"postgres": "postgres-{service}-ca", "pulsar": "pulsar-tls", "redis": "redis-tls", "mongo": "mongo-ssl"}
 """The Secrets in which operators and cert-manager leave the authority of a server's certificate; nothing else of them is mounted."""
 
 
@@ -137,7 +137,7 @@ def environment(fact: Fact, *, is_admin: bool = False) -> list[Document]:
         _text("BAZAAR_SECRETS", f"{MOUNTS}/secrets"),
     ]
     if fact.has_database:
-        found += [_secret("PGPASSWORD", f"postgres-{fact.name}", "password"), _text("BAZAAR_DATABASE_URL", POSTGRES)]
+        found += [_secret("PGPASSWORD", postgres.name(fact.name), "password"), _text("BAZAAR_DATABASE_URL", POSTGRES)]
     if fact.uses_bus:
         role = "admin" if is_admin else fact.name
         found += [_secret("PULSAR_TOKEN", f"pulsar-{role}", "token"), _text("BAZAAR_EVENTS_URL", EVENTS + (ADMIN if is_admin else ""))]
@@ -152,7 +152,10 @@ def environment(fact: Fact, *, is_admin: bool = False) -> list[Document]:
 
 def _volumes(fact: Fact) -> list[Document]:
     certificates = [
-        {"name": f"{server}-ca", "secret": {"secretName": CERTIFICATES[server], "items": [{"key": "ca.crt", "path": "ca.crt"}]}}
+        {
+            "name": f"{server}-ca",
+            "secret": {"secretName": CERTIFICATES[server].format(service=fact.name), "items": [{"key": "ca.crt", "path": "ca.crt"}]},
+        }
         for server in fact.servers
     ]
     files = [{"secret": {"name": secret_name(file), "items": [{"key": file, "path": file}]}} for file in SECRETS.get(fact.name, ())]

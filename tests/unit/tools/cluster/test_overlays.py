@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -16,7 +17,9 @@ from services.__main__ import NOUNS
 from tests.kustomize import PatchFailed, rendered
 from tests.unit.tools.cluster.conftest import OVERLAYS, containers, named, of_kind, overlay
 from tools.cluster import MESH
+from tools.cluster.facts import facts
 
+DATABASES = sorted(fact.name for fact in facts() if fact.has_database)
 CORE = {"v1", "apps/v1", "batch/v1", "autoscaling/v2", "policy/v1", "networking.k8s.io/v1"}
 VERSION = "1.36"
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
@@ -129,24 +132,104 @@ def numbers(name):
         **{each: found[each] for each in ("edge", "cart", "orders", "payments")},
         "brokers": named(name, "StatefulSet", "pulsar-broker")["spec"]["replicas"],
         "redis": 2 * named(name, "RedisCluster", "redis")["spec"]["clusterSize"],
-        "replicas": named(name, "Cluster", "postgres")["spec"]["instances"] - 1,
+        "replicas": {document["spec"]["instances"] - 1 for document in of_kind(name, "Cluster")},
     }
 
 
 def test_a_working_day_and_a_sale_have_the_numbers_that_were_asked_for():
-    assert numbers("production") == {"edge": 50, "cart": 30, "orders": 20, "payments": 40, "brokers": 9, "redis": 6, "replicas": 3}
-    assert numbers("sale") == {"edge": 500, "cart": 300, "orders": 200, "payments": 400, "brokers": 27, "redis": 30, "replicas": 10}
+    assert numbers("production") == {"edge": 50, "cart": 30, "orders": 20, "payments": 40, "brokers": 9, "redis": 6, "replicas": {3}}
+    assert numbers("sale") == {"edge": 500, "cart": 300, "orders": 200, "payments": 400, "brokers": 27, "redis": 30, "replicas": {10}}
 
 
-def test_a_commit_is_on_two_machines_in_production():
-    assert named("production", "Cluster", "postgres")["spec"]["postgresql"]["synchronous"]["number"] == 1
+ZONES = 3
 
 
-def test_each_region_tells_its_broker_of_the_other():
-    for own, other in (("region-a", "region-b"), ("region-b", "region-a")):
-        script = json.dumps(named(own, "Job", "pulsar-replication"))
-        assert named(own, "ConfigMap", "pulsar")["data"]["CLUSTER"] == own
-        assert set(re.findall(r"clusters create (region-.)", script)) == {other}
+def zoned(spec):
+    """How many of a PostgreSQL's instances share a zone at most."""
+    constraint = spec["topologySpreadConstraints"][0]
+    assert (constraint["topologyKey"], constraint["maxSkew"], constraint["whenUnsatisfiable"]) == (
+        "topology.kubernetes.io/zone",
+        1,
+        "DoNotSchedule",
+    )
+    return math.ceil(spec["instances"] / ZONES)
+
+
+@pytest.mark.parametrize("name", ["ambient", "production", "sale"])
+@pytest.mark.parametrize("service", DATABASES)
+def test_a_commit_is_in_two_zones_and_survives_the_loss_of_one(name, service):
+    spec = named(name, "Cluster", f"postgres-{service}")["spec"]
+    synchronous, instances = spec["postgresql"]["synchronous"], spec["instances"]
+
+    assert synchronous == {"method": "any", "number": zoned(spec), "dataDurability": "required", "failoverQuorum": True}
+    # Those that are left without the primary's zone know whether they have all commits: CloudNativePG's R + W > N.
+    assert (instances - zoned(spec)) + synchronous["number"] > instances - 1
+
+
+POOL, LEADS = 3, 1
+"""Connections of a process that answers; of one that works, besides."""
+
+
+def most_processes(name, service):
+    """At the height of what autoscalers allow, while a new version comes in: of those that answer, of those that work."""
+    most = {document["metadata"]["name"]: document["spec"]["maxReplicas"] for document in of_kind(name, "HorizontalPodAutoscaler")}
+    most |= {document["metadata"]["name"]: document["spec"]["maxReplicaCount"] for document in of_kind(name, "ScaledObject")}
+    surge = {document["spec"]["strategy"]["rollingUpdate"]["maxSurge"] for document in of_kind(name, "Deployment")}
+    assert surge == {"25%"}
+    return [math.ceil(most[each] * 1.25) for each in (service, f"{service}-worker")]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("service", DATABASES)
+def test_a_database_takes_all_connections_that_its_service_may_open(name, service):
+    answering, working = most_processes(name, service)
+    canary, migration, operator = POOL, 1, 10
+    parameters = named(name, "Cluster", f"postgres-{service}")["spec"]["postgresql"]["parameters"]
+
+    assert answering * POOL + working * (POOL + LEADS) + canary + migration + operator <= int(parameters["max_connections"])
+
+
+@pytest.mark.parametrize("service", DATABASES)
+def test_nobody_else_reaches_a_services_database(service):
+    here = {"podSelector": {"matchLabels": {"cnpg.io/cluster": f"postgres-{service}"}}}
+    policies = {document["metadata"]["name"]: document["spec"] for document in of_kind("production", "NetworkPolicy")}
+    users, within = policies[f"postgres-{service}"]["ingress"]
+
+    assert {"podSelector": policies[f"postgres-{service}"]["podSelector"]} == here
+    assert users == {
+        "from": [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": service}}}],
+        "ports": [{"protocol": "TCP", "port": 5432}],
+    }
+    assert within["from"] == [here, {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "cnpg-system"}}}]
+    assert {name for name, spec in policies.items() for rule in spec.get("egress", []) if here in rule.get("to", [])} == {
+        service,
+        f"postgres-{service}",
+    }
+
+
+@pytest.mark.parametrize(("own", "other"), [("region-a", "region-b"), ("region-b", "region-a")])
+def test_each_region_knows_itself_and_the_other(own, other):
+    job = containers(named(own, "Job", "pulsar-replication"))[0]
+    [proxied] = named(other, "Certificate", "pulsar-proxy")["spec"]["dnsNames"]
+
+    assert named(own, "ConfigMap", "pulsar")["data"]["CLUSTER"] == own
+    assert named(own, "ConfigMap", "region")["data"] == {"OTHER": other, "OTHER_HOST": proxied}
+    assert job["envFrom"] == [{"configMapRef": {"name": "region"}}]
+    assert re.findall(r"for topic in (.*);", job["args"][0]) == ["order-lines catalog"]
+
+
+@pytest.mark.parametrize("name", ["region-a", "region-b"])
+def test_the_other_region_comes_in_by_proxies_that_may_say_for_whom_they_speak(name):
+    settings = named(name, "ConfigMap", "pulsar")["data"]
+    proxy = containers(named(name, "Deployment", "pulsar-proxy"))[0]
+    told = {variable["name"]: variable["value"] for variable in proxy["env"]}
+    outside = {document["metadata"]["name"] for document in of_kind(name, "Service") if document["spec"].get("type") == "LoadBalancer"}
+
+    assert outside == {"pulsar-proxy"}
+    assert settings["PULSAR_PREFIX_proxyRoles"] == "proxy"
+    assert settings["PULSAR_PREFIX_authenticateOriginalAuthData"] == told["PULSAR_PREFIX_forwardAuthorizationCredentials"] == "true"
+    assert told["PULSAR_PREFIX_brokerClientAuthenticationParameters"] == "file:///pulsar/token/proxy"
+    assert (told["PULSAR_PREFIX_servicePort"], told["PULSAR_PREFIX_webServicePort"]) == ("", "")
 
 
 def with_component(tmp_path, *components):

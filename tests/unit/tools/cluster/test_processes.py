@@ -27,6 +27,7 @@ from tools.cluster import facts, vault
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES = sorted(NOUNS)
 DATABASES = sorted(fact.name for fact in facts.facts() if fact.has_database)
+WORKLOADS = ("Deployment", "StatefulSet", "Job")
 KNOWN = {f"BAZAAR_{name.upper()}" for name in Settings.model_fields} | {f"BAZAAR_ADDRESS_{name.upper()}" for name in NOUNS}
 
 
@@ -96,7 +97,7 @@ def test_every_variable_of_compose_is_among_its_secrets(made):
 
 def test_every_secret_that_pods_name_is_made_or_an_operators(kubernetes):
     asked = set()
-    for document in of_kind("dev", "Deployment", "StatefulSet", "Job"):
+    for document in (*of_kind("dev", *WORKLOADS), *of_kind("region-a", *WORKLOADS)):
         for volume in document["spec"]["template"]["spec"].get("volumes", []):
             sources = volume.get("projected", {}).get("sources", [])
             asked |= {source["secret"]["name"] for source in sources} | ({volume["secret"]["secretName"]} if "secret" in volume else set())
@@ -104,7 +105,13 @@ def test_every_secret_that_pods_name_is_made_or_an_operators(kubernetes):
             references = [each.get("valueFrom", {}).get("secretKeyRef") for each in container.get("env", [])]
             asked |= {each["name"] for each in references if each}
 
-    assert asked - kubernetes.keys() == {"postgres-ca", "pulsar-tls", "redis-tls", "mongo-ssl"}
+    assert asked - kubernetes.keys() == {
+        *(f"postgres-{service}-ca" for service in DATABASES),
+        "pulsar-tls",
+        "pulsar-proxy-tls",
+        "redis-tls",
+        "mongo-ssl",
+    }
     assert kubernetes.keys() <= asked
 
 
@@ -131,9 +138,18 @@ def test_a_migration_speaks_to_pulsar_as_who_may_make_topics(kubernetes, made):
 
 
 def test_every_service_with_a_database_has_one_and_is_migrated():
-    assert sorted(document["metadata"]["name"] for document in of_kind("dev", "Database")) == DATABASES
-    roles = named("dev", "Cluster", "postgres")["spec"]["managed"]["roles"]
-    assert sorted(role["name"] for role in roles) == [f"bazaar_{name}" for name in DATABASES]
+    made = {document["metadata"]["name"]: document["spec"]["bootstrap"]["initdb"] for document in of_kind("dev", "Cluster")}
+    assert made == {
+        f"postgres-{name}": {"database": f"bazaar_{name}", "owner": f"bazaar_{name}", "secret": {"name": f"postgres-{name}"}}
+        for name in DATABASES
+    }
+    urls = {
+        variable["value"]
+        for name in DATABASES
+        for variable in containers(named("dev", "Deployment", name))[0]["env"]
+        if variable["name"] == "BAZAAR_DATABASE_URL"
+    }
+    assert [urlsplit(url).hostname for url in urls] == ["postgres-{service}-rw"]
     assert {f"{name}-migrate" for name in DATABASES} <= COMPOSE["services"].keys()
     script = COMPOSE["configs"]["databases"]["content"]
     assert re.search(r"for service in (.*);", script)[1].split() == DATABASES
@@ -162,6 +178,14 @@ def test_what_waits_in_pulsar_is_asked_for_by_the_groups_names():
         ("search-worker", "prices", "search"),
         ("search-worker", "stock", "search"),
     }
+
+
+def test_keda_finds_pulsar_from_its_own_namespace():
+    asked = {trigger["metadata"]["adminURL"] for each in of_kind("dev", "ScaledObject") for trigger in each["spec"]["triggers"]}
+    certified = named("dev", "Certificate", "pulsar")["spec"]["dnsNames"]
+
+    assert asked == {"https://pulsar-broker.bazaar.svc.cluster.local:8443"}
+    assert urlsplit(*asked).hostname in certified
 
 
 def test_the_edge_is_configured_for_every_service_of_the_cluster(tmp_path, monkeypatch):
