@@ -16,7 +16,7 @@ EVERYTHING = ["-n", "2", "--no-loadscope-reorder"]
 """Two workers, since half the time the tests wait; each takes files in the order of pytest's `testpaths`."""
 
 CLUSTER = "mesh-kubernetes"
-"""Not among all tests: what it needs is built first, for twenty minutes of a core and more."""
+"""Not among all tests: what it needs is built first, for twenty minutes of two cores and more."""
 
 AllOption = Annotated[
     bool, typer.Option("--all", help="Every failure of every failpoint, where otherwise a sample is tried, and what needs Java.")

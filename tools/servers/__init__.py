@@ -115,10 +115,10 @@ def is_free(port: int) -> bool:
     return True
 
 
-def is_listening(port: int) -> bool:
-    """Whether somebody accepts connections on the port of 127.0.0.1: cheap, and so asked before a client is made."""
+def is_listening(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether somebody accepts connections on the port of an address of this machine: cheap, and so asked before a client is made."""
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 class Running:

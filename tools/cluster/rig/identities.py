@@ -50,7 +50,12 @@ class Authority:
         builder = self._builder(key, x509.Name([])).add_extension(x509.SubjectAlternativeName([uri]), critical=True)
         certificate = builder.add_extension(uses, critical=False).sign(self._key, hashes.SHA256())
         private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        return Identity(_pem(certificate), private, _pem(self._certificate))
+        return Identity(_pem(certificate), private, self.certificate)
+
+    @property
+    def certificate(self) -> bytes:
+        """By which it is believed; PEM."""
+        return _pem(self._certificate)
 
     def _builder(self, key: ec.EllipticCurvePrivateKey, subject: x509.Name) -> x509.CertificateBuilder:
         began = datetime.now(UTC) - timedelta(hours=1)

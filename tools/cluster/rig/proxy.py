@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import yaml
 
 from tools.cluster import NAMESPACE, TRUST_DOMAIN
-from tools.servers import Program
+from tools.servers import Program, is_listening
 from tools.servers.envoy import BINARY
 
 
@@ -38,6 +37,11 @@ class Proxy:
         """The unix socket where it asks for its certificate."""
         return self._folder / f"{self.name}.sock"
 
+    @property
+    def admin(self) -> Path:
+        """The unix socket where it tells what it has counted."""
+        return self._folder / f"{self.name}.admin"
+
     def prepare(self) -> None:
         (self._folder / f"{self.name}.yaml").write_text(yaml.safe_dump(self._bootstrap()))
 
@@ -49,7 +53,7 @@ class Proxy:
         return self.answers()
 
     def answers(self) -> bool:
-        return _is_listening(self.host, self.port)
+        return is_listening(self.port, self.host)
 
     def _bootstrap(self) -> dict[str, Any]:
         ads = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
@@ -70,6 +74,7 @@ class Proxy:
                 "cluster": f"{self.account}.{NAMESPACE}",
                 "metadata": metadata,
             },
+            "admin": {"address": {"pipe": {"path": str(self.admin)}}},
             "dynamic_resources": {
                 "ads_config": {
                     "api_type": "GRPC",
@@ -99,9 +104,3 @@ def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
         "typed_extension_protocol_options": {options: http2},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]},
     }
-
-
-def _is_listening(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((host, port)) == 0

@@ -1,8 +1,11 @@
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
-from tools import ExpectedFailure
+from tools import ROOT, ExpectedFailure
 from tools.cluster.rig import build
 
 
@@ -12,6 +15,16 @@ def test_without_go_it_says_what_is_missing(monkeypatch, tmp_path):
 
     with pytest.raises(ExpectedFailure, match=r"need Go 1\.26 or later"):
         build.programs(print)
+
+
+def test_the_command_says_so_too_and_fails(tmp_path):
+    environment = {**os.environ, "PATH": "", "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "tools", "--home", str(tmp_path / "home"), "test", "mesh-kubernetes"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("bazaar: these checks need Go 1.26 or later")
+    assert done.stderr.count("\n") == 1
 
 
 def test_what_is_built_already_is_not_built_again(monkeypatch, tmp_path):
