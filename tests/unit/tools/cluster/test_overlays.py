@@ -64,6 +64,16 @@ def test_nothing_is_there_twice(name):
     assert len(keys) == len(set(keys))
 
 
+def test_no_manifest_lies_about_unused():
+    plans = {
+        path: yaml.safe_load(path.read_text()) for folder in ("kubernetes", "istio") for path in (MESH / folder).rglob("kustomization.yaml")
+    }
+    named_there = {path.parent / name for path, plan in plans.items() for name in plan.get("resources", [])}
+    manifests = {path for folder in ("kubernetes", "istio") for path in (MESH / folder).rglob("*.yaml")}
+
+    assert manifests - plans.keys() - named_there == set()
+
+
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_kubectl_renders_the_same(name):
     if not shutil.which("kubectl"):
