@@ -7,6 +7,8 @@ import pytest
 from bazaar.catalog.v1 import catalog_service_pb2_grpc
 from bazaar.inventory.v1 import inventory_service_pb2 as pb
 from bazaar.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
+from bazaar.search.v1.search_service_pb2_grpc import SearchServiceStub
+from tests.flow.shelf import Shelf
 from tests.judge import invariants as invariants
 from tests.running import running as running
 from tests.serving import Client, user
@@ -49,3 +51,15 @@ async def tv(admin: Client) -> str:
     sku = f"tv-{uuid4().hex[:8]}"
     await admin.ReceiveStock(pb.ReceiveStockRequest(sku=sku, quantity=5, reference="delivery 1"))
     return sku
+
+
+@pytest.fixture
+def search(shop: Shop) -> Client:
+    """Search as anybody calls it."""
+    return shop.stub(SearchServiceStub)
+
+
+@pytest.fixture
+def shelf(shop: Shop, search: Client) -> Shelf:
+    """A root category of the test's own."""
+    return Shelf(shop, search)

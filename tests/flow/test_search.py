@@ -1,8 +1,7 @@
-"""Search over the whole shop: what the catalogue, prices and stock tell is found; and what there is while the index is away."""
+"""Search over the whole shop: what the catalogue, prices and stock tell is found."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,56 +12,15 @@ from bazaar.catalog.v1.catalog_pb2 import Product
 from bazaar.inventory.v1 import inventory_service_pb2
 from bazaar.search.v1 import search_service_pb2 as pb
 from bazaar.search.v1 import search_service_pb2_grpc
-from services.__main__ import find_services
-from services.kit.rpc.client import socket_channel
-from services.kit.runtime import Runtime
 from tests.flow.products import a_product, created, new_id, set_price
+from tests.flow.shelf import Shelf
 from tests.serving import Client, refused
-from tests.shop import ADMIN, Shop, category_of, eventually
-
-
-@pytest.fixture
-def search(shop: Shop) -> Client:
-    return shop.stub(search_service_pb2_grpc.SearchServiceStub)
+from tests.shop import ADMIN, Shop, eventually
 
 
 @pytest.fixture
 def admin(shop: Shop) -> Client:
     return shop.stub(search_service_pb2_grpc.SearchServiceStub, ADMIN)
-
-
-class Shelf:
-    """A root category of a test's own, and how it is searched."""
-
-    def __init__(self, shop: Shop, search: Client) -> None:
-        self.shop = shop
-        self.search = search
-        self.path = (new_id("Shelf"), "Goods")
-        self.category = category_of(self.path)
-
-    async def put(self, title: str, *skus: str, price: int = 1000, units: int = 5, **fields: Any) -> str:
-        product = a_product(new_id(), *skus, path=self.path, title=title, **fields)
-        await created(self.shop.stub(catalog_service_pb2_grpc.CatalogServiceStub, ADMIN), product)
-        if not skus:
-            await set_price(self.shop, product.product_id, ("USD", price))
-        if units:
-            await self.shop.receive(product.product_id, units)
-        return product.product_id
-
-    async def ask(self, **fields: Any) -> pb.SearchProductsResponse:
-        return await self.search.SearchProducts(pb.SearchProductsRequest(**{"category": self.category, **fields}))
-
-    async def titles(self, **fields: Any) -> list[str]:
-        return [product.title for product in (await self.ask(**fields)).products]
-
-    async def shows(self, *titles: str, **fields: Any) -> None:
-        """Waits until just these are found, in this order."""
-        await eventually(lambda: self.titles(**fields), list(titles))
-
-
-@pytest.fixture
-async def shelf(shop: Shop, search: Client) -> Shelf:
-    return Shelf(shop, search)
 
 
 async def test_a_new_product_is_found_within_seconds_with_its_price_and_stock(shelf: Shelf) -> None:
@@ -265,71 +223,6 @@ async def test_what_was_there_before_search_listened_is_read_from_the_services(s
     await admin.RebuildIndex(pb.RebuildIndexRequest())
 
     await shelf.shows("Old stock", in_stock=True, price_max="7")
-
-
-@pytest.fixture
-async def without_index(shop: Shop, short_directory: Path) -> AsyncIterator[Client]:
-    """A process whose index is at an address where nobody listens."""
-    settings = shop.settings.model_copy(
-        update={
-            "listen": f"unix:{short_directory}/no-index.sock",
-            "process": "no-index",
-            "role": "serve",
-            "search_url": "http://127.0.0.1:1",
-        }
-    )
-    runtime = Runtime(find_services([]), settings)
-    await runtime.start()
-    channel = socket_channel(settings.listen)
-    yield Client(search_service_pb2_grpc.SearchServiceStub(channel))
-    await channel.close()
-    await runtime.stop()
-
-
-def degraded(answer: pb.SearchProductsResponse) -> list[str]:
-    assert answer.source == pb.SearchProductsResponse.DEGRADED
-    return [product.title for product in answer.products]
-
-
-async def test_while_the_index_is_away_the_last_page_is_shown(shelf: Shelf, without_index: Client) -> None:
-    await shelf.put("Seen before", price=300)
-    await shelf.shows("Seen before", q="seen", price_max="3")
-    ask = pb.SearchProductsRequest(category=shelf.category, q="seen", price_max="3")
-
-    async def kept() -> list[str]:
-        await shelf.search.SearchProducts(ask)  # pages of other tests may have been kept just now, and this one not
-        answer = await without_index.SearchProducts(ask)
-        return degraded(answer) if answer.total_size else []
-
-    await eventually(kept, ["Seen before"])
-
-
-async def test_a_page_that_nobody_saw_is_the_category_s_listing(shelf: Shelf, without_index: Client) -> None:
-    names = sorted([await shelf.put(f"Thing {number}", price=number) for number in (1, 2, 3)])
-    ask = {"category": shelf.category, "q": "whatever", "price_min": "1000", "page_size": 2}
-    first = await without_index.SearchProducts(pb.SearchProductsRequest(**ask))
-    second = await without_index.SearchProducts(pb.SearchProductsRequest(**ask, page_token=first.next_page_token))
-
-    assert len(degraded(first)) == 2
-    assert [product.product_id for product in (*first.products, *second.products)] == names
-    assert {product.HasField("in_stock") for product in first.products} == {False}
-    assert not second.next_page_token
-
-
-async def test_a_category_that_nobody_knows_is_empty_then_too(without_index: Client) -> None:
-    answer = await without_index.SearchProducts(pb.SearchProductsRequest(category="no-such-shelf"))
-
-    assert degraded(answer) == []
-
-
-async def test_a_page_token_of_before_goes_on_in_the_listing(shelf: Shelf, without_index: Client) -> None:
-    for number in (1, 2, 3):
-        await shelf.put(f"Thing {number}", price=number)
-    await shelf.shows("Thing 1", "Thing 2", "Thing 3", sort="price", price_min="0")
-    first = await shelf.ask(sort="price", page_size=2)
-    ask = pb.SearchProductsRequest(category=shelf.category, sort="price", page_size=2, page_token=first.next_page_token)
-
-    assert len(degraded(await without_index.SearchProducts(ask))) == 1
 
 
 async def test_only_who_runs_the_shop_rebuilds(search: Client) -> None:
