@@ -45,7 +45,7 @@ _MAPPINGS: dict[str, Any] = {
         "shown": {"type": "object", "enabled": False},
     },
 }
-_SETTINGS = {"number_of_replicas": 0, "refresh_interval": "1s", "max_result_window": REACHABLE_BY_PAGE}
+_SETTINGS = {"auto_expand_replicas": "0-1", "refresh_interval": "1s", "max_result_window": REACHABLE_BY_PAGE}
 
 _ORDER = {
     Sort.RELEVANCE: "_score",
