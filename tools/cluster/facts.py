@@ -21,6 +21,7 @@ PROCESS = "process"
 """The identity of whatever runs services, for what every process asks."""
 
 REDIS, MONGO = frozenset(REDIS_KEYS), frozenset(MONGO_DATABASES)
+SEARCH = "search"
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,19 @@ class Fact:
         return self.name in MONGO
 
     @property
+    def uses_opensearch(self) -> bool:
+        return self.name == SEARCH
+
+    @property
     def servers(self) -> list[str]:
         """The servers that it uses."""
-        uses = {"postgres": self.has_database, "pulsar": self.uses_bus, "redis": self.uses_redis, "mongo": self.uses_mongo}
+        uses = {
+            "postgres": self.has_database,
+            "pulsar": self.uses_bus,
+            "redis": self.uses_redis,
+            "mongo": self.uses_mongo,
+            "opensearch": self.uses_opensearch,
+        }
         return [server for server, is_used in uses.items() if is_used]
 
     @property

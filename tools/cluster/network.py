@@ -32,6 +32,9 @@ SERVERS = {
         {"app.kubernetes.io/instance": "mongo"},
         ["psmdb-operator"],
     ),
+    "opensearch": Server(
+        {"app.kubernetes.io/part-of": "opensearch"}, [9200], {"app.kubernetes.io/part-of": "opensearch"}, ["opensearch-operator-system"]
+    ),
 }
 """Those that services share."""
 KUBERNETES = (443, 6443)

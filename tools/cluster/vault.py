@@ -21,12 +21,15 @@ from tools.servers.pulsar import credentials
 ADMIN, PROXY = "admin", "proxy"
 """Pulsar's role for migrations, which makes topics and grants; and that of a region's proxies."""
 
+OPENSEARCH = "opensearch_password"
+"""Of search's user there; compose's OpenSearch has no users."""
+
 
 def make(folder: Path) -> None:
     """Makes what is missing in the folder; then `secrets.yaml` for Kubernetes and `compose.env` for compose, from what is there."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     secrets.make_missing(folder)
-    for name in database_passwords():
+    for name in (*database_passwords(), OPENSEARCH):
         if not (folder / name).exists():
             write_private(folder / name, secrets.password())
     write_private(folder / "secrets.yaml", yaml.safe_dump_all(list(kubernetes(folder)), sort_keys=False))
@@ -54,6 +57,7 @@ def kubernetes(folder: Path) -> Iterator[Document]:
         yield {**_secret(postgres.name(service), login), "type": "kubernetes.io/basic-auth"}
     for server in ("redis", "mongo"):
         yield _secret(server, {"password": secrets.read(folder, f"{server}_password")})
+    yield _secret("opensearch", {"password": secrets.read(folder, OPENSEARCH)})
     key = secrets.read(folder, "pulsar_key.pem")
     for role in (*roles(), PROXY):
         yield _secret(f"pulsar-{role}", {"token": credentials.token(key, role)})

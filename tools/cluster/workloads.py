@@ -18,10 +18,15 @@ EVENTS = f"pulsar+ssl://:$(PULSAR_TOKEN)@pulsar-broker:6651/bazaar/shop?ca={MOUN
 ADMIN = "&admin=https://pulsar-broker:8443"
 REDIS = f"rediss://:$(REDIS_PASSWORD)@redis-leader:6379?ssl_ca_certs={MOUNTS}/redis/ca.crt"
 MONGO = f"mongodb://bazaar:$(MONGO_PASSWORD)@mongo-mongos:27017/?authSource=admin&tls=true&tlsCAFile={MOUNTS}/mongo/ca.crt"
-SEARCH = "file:///tmp/search"
-"""Each pod's own copy of the index, filled from PostgreSQL."""
+SEARCH = f"https://search:$(OPENSEARCH_PASSWORD)@opensearch:9200?ca={MOUNTS}/opensearch/ca.crt"
 
-CERTIFICATES = {"postgres": "postgres-{service}-ca", "pulsar": "pulsar-tls", "redis": "redis-tls", "mongo": "mongo-ssl"}
+CERTIFICATES = {
+    "postgres": "postgres-{service}-ca",
+    "pulsar": "pulsar-tls",
+    "redis": "redis-tls",
+    "mongo": "mongo-ssl",
+    "opensearch": "opensearch-ca",
+}
 """The Secrets in which operators and cert-manager leave the authority of a server's certificate; nothing else of them is mounted."""
 
 
@@ -143,8 +148,8 @@ def environment(fact: Fact, *, is_admin: bool = False) -> list[Document]:
         found += [_secret("PULSAR_TOKEN", f"pulsar-{role}", "token"), _text("BAZAAR_EVENTS_URL", EVENTS + (ADMIN if is_admin else ""))]
     if fact.uses_redis:
         found += [_secret("REDIS_PASSWORD", "redis", "password"), _text("BAZAAR_REDIS_URL", REDIS)]
-    if fact.name == "search":
-        found.append(_text("BAZAAR_SEARCH_URL", SEARCH))
+    if fact.uses_opensearch:
+        found += [_secret("OPENSEARCH_PASSWORD", "opensearch", "password"), _text("BAZAAR_SEARCH_URL", SEARCH)]
     if fact.uses_mongo:
         found += [_secret("MONGO_PASSWORD", "mongo", "password"), _text("BAZAAR_MONGO_URL", MONGO)]
     return [*found, *(_text(f"BAZAAR_ADDRESS_{name.upper()}", f"{name}:{PORT}") for name in callees(fact.name))]

@@ -60,7 +60,7 @@ def told(document, secrets):
 
 def built(environment, monkeypatch, secrets, service, mounts):
     """What the process would consist of; raises when it lacks a setting."""
-    for server in ("postgres", "pulsar", "redis", "mongo"):
+    for server in ("postgres", "pulsar", "redis", "mongo", "opensearch"):
         (mounts / server).mkdir()
         (mounts / server / "ca.crt").write_bytes((secrets / "edge_ca.pem").read_bytes())
     for variable in [name for name in os.environ if name.startswith("BAZAAR_")]:
@@ -111,6 +111,7 @@ def test_every_secret_that_pods_name_is_made_or_an_operators(kubernetes):
         "pulsar-proxy-tls",
         "redis-tls",
         "mongo-ssl",
+        "opensearch-ca",
     }
     assert kubernetes.keys() <= asked
 
