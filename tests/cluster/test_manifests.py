@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(600)
 
 ISTIO = "istio.io/"
 NAMES = ("dev", "production", "sale", "ambient", "region-a", "region-b")
-NOT_DEFINED_HERE = {"psmdb.percona.com/v1", "redis.redis.opstreelabs.in/v1beta2"}
+NOT_DEFINED_HERE = {"opensearch.org/v1", "psmdb.percona.com/v1", "redis.redis.opstreelabs.in/v1beta2"}
 """Kinds of operators whose definitions can't be had as Go modules."""
 PROXY = {"name": "istio-proxy", "image": "istio/proxyv2:1.31.1"}
 
