@@ -23,8 +23,10 @@ PATTERNS = {
         re.IGNORECASE,
     ),
 }
-_NUMBERS = re.compile(r"\"(?:start|end)\":\d{19}|\"(?:span|parent)_id\":\"[0-9a-f]{16}\"")
-"""Nanoseconds since 1970 have as many digits as a card number, and so does one random id of a span in two thousand."""
+_NUMBERS = re.compile(r"\"(?:start|end)\":\d{19}|\"(?:span|parent)_id\":\"[0-9a-f]{16}\"|\"getMore\":\d{13,19}|keyId: \d{13,19}")
+"""Nanoseconds since 1970 have as many digits as a card number, and so does one random id of a span in two thousand, and nearly every one of
+MongoDB's cursors and signing keys.
+"""
 
 
 def personal_data_in(*places: Path, known: Sequence[str] = ()) -> list[str]:

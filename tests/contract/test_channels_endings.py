@@ -14,9 +14,7 @@ import pytest
 from services.kit.rpc import calls
 from services.kit.rpc.status import reason_of
 from tests.contract.echo import Served, failure, pb
-
-GRPC_TOLERANCE = 1.04
-"""Over a socket, grpc sends a timeout just below an earlier one of the connection as that earlier one (measured: up to 3 %)."""
+from tests.serving import GRPC_TOLERANCE
 
 
 def never_answering(echo: Served) -> tuple[asyncio.Event, asyncio.Event]:

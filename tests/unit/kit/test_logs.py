@@ -172,6 +172,11 @@ def test_an_exception_is_told_with_its_cause(lines: Lines):
     assert [exception["type"] for exception in lines()[0]["exception"]] == ["RuntimeError", "KeyError"]
 
 
+def test_the_scanner_tells_a_cursor_from_a_card():
+    assert findings('{"cmd":{"getMore":3621930199043868780,"collection":"categories"}}') == []
+    assert findings('{"note":"3621930199043868780"}') == ["card: 3621930199043868780"]
+
+
 def test_the_scanner_finds_what_a_redaction_missed():
     line = '{"start":1761825600000000000,"what":"asha@example.com 4111-1111-1111-1111 12 MG Road","email":"x"}'
 
