@@ -71,8 +71,11 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres(short_directory: Path) -> Iterator[TestPostgres]:
-    """PostgreSQL with the settings of `./bazaar up`, except that a test's commits need not survive the machine."""
-    server = Postgres(short_directory / "postgres", short_directory / "pg", {"fsync": "off"})
+    """PostgreSQL with the settings of `./bazaar up`, except that a test's commits need not survive the machine.
+
+    And that more connections fit: the failpoints' shops, half a dozen at once, take some 50 each.
+    """
+    server = Postgres(short_directory / "postgres", short_directory / "pg", {"fsync": "off", "max_connections": "600"})
     with Running(server, short_directory / "postgres.log"):
         yield TestPostgres(server)
 
