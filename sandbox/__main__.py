@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sandbox.api import Gateway
 from sandbox.books import Books
-from sandbox.webhooks import Sender
+from sandbox.webhooks import SENDERS, Sender
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -25,7 +25,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     books = Books(options.folder / "books.sqlite")
     gateway = Gateway(options.port, books, (options.secrets / "sandbox_key").read_text().strip(), options.host)
-    Sender(books, options.webhooks, options.secrets / "sandbox.json").start()
+    for _ in range(SENDERS):
+        Sender(books, options.webhooks, options.secrets / "sandbox.json").start()
     for number in (signal.SIGTERM, signal.SIGINT):
         # `shutdown` waits for the loop that this handler interrupts.
         signal.signal(number, lambda *_: threading.Thread(target=gateway.shutdown).start())

@@ -10,7 +10,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -45,6 +45,7 @@ class Webhook:
     """A message to the shop that it has not confirmed yet."""
 
     webhook_id: int
+    payment_id: str
     body: bytes
     attempts: int
 
@@ -53,9 +54,11 @@ class Books:
     """One SQLite file, for the threads of one process."""
 
     def __init__(self, file: Path) -> None:
-        self.has_webhooks = threading.Event()
-        """Set when one may be due sooner than was known."""
         self._lock = threading.Lock()
+        self._has_webhooks = threading.Condition(self._lock)
+        """Notified when one may be due sooner than was known."""
+        self._under_way: set[str] = set()
+        """Payments that a webhook is being sent of."""
         self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
@@ -103,7 +106,6 @@ class Books:
                 entry = (payment_id, after.state, after.currency, after.minor_units, after.changed_at)
                 tx.execute("INSERT INTO entries (payment_id, state, currency, minor_units, at) VALUES (?, ?, ?, ?, ?)", entry)
                 self._tell(tx, after, switches)
-        self.has_webhooks.set()
         return after
 
     def switches(self) -> Switches:
@@ -135,21 +137,19 @@ class Books:
                 books[payment_id]["entries"].append(dict(zip(("state", "currency", "minorUnits", "at"), entry, strict=True)))
         return list(books.values())
 
-    def next_webhook(self) -> tuple[Webhook | None, float]:
-        """The webhook that is due longest, or how many seconds it is to the next one."""
-        with self._lock:
-            row = self._database.execute(
-                "SELECT webhook_id, body, attempts, due_at FROM webhooks ORDER BY due_at, webhook_id LIMIT 1"
-            ).fetchone()
-        if row is None:
-            return None, LONGEST_RETRY_SECONDS
-        webhook_id, body, attempts, due_at = row
-        wait = due_at - time.time()
-        return (None, wait) if wait > 0 else (Webhook(webhook_id, body.encode(), attempts), 0.0)
+    def next_webhook(self) -> Webhook:
+        """Waits for the webhook that is due longest, of a payment that none is under way of; one is until it is `delivered` or `put_off`."""
+        with self._has_webhooks:
+            while True:
+                webhook, wait = self._due()
+                if webhook:
+                    self._under_way.add(webhook.payment_id)
+                    return webhook
+                self._has_webhooks.wait(wait)
 
     def delivered(self, webhook: Webhook) -> None:
         """The shop has confirmed it."""
-        with self._transaction() as tx:
+        with self._ended(webhook) as tx:
             tx.execute("DELETE FROM webhooks WHERE webhook_id = ?", [webhook.webhook_id])
 
     def put_off(self, webhook: Webhook) -> None:
@@ -158,13 +158,34 @@ class Books:
             return self.delivered(webhook)
         pause = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(webhook.attempts, 10))
         change = [time.time() + pause, webhook.attempts + 1, webhook.webhook_id]
-        with self._transaction() as tx:
+        with self._ended(webhook) as tx:
             tx.execute("UPDATE webhooks SET due_at = ?, attempts = ? WHERE webhook_id = ?", change)
         return None
 
     def close(self) -> None:
         with self._lock:
             self._database.close()
+
+    def _due(self) -> tuple[Webhook | None, float]:
+        """What is to be sent next, or how many seconds it is until then."""
+        row = self._database.execute(
+            f"SELECT webhook_id, payment_id, body, attempts, due_at FROM webhooks WHERE payment_id NOT IN ({_marks(self._under_way)})"
+            " ORDER BY due_at, webhook_id LIMIT 1",
+            [*self._under_way],
+        ).fetchone()
+        if row is None:
+            return None, LONGEST_RETRY_SECONDS
+        webhook_id, payment_id, body, attempts, due_at = row
+        wait = due_at - time.time()
+        return (None, wait) if wait > 0 else (Webhook(webhook_id, payment_id, body.encode(), attempts), 0.0)
+
+    @contextmanager
+    def _ended(self, webhook: Webhook) -> Iterator[sqlite3.Connection]:
+        """A transaction after which the webhook is no longer under way."""
+        with self._transaction() as tx:
+            yield tx
+            self._under_way.discard(webhook.payment_id)
+            self._has_webhooks.notify()
 
     def _tell(self, tx: sqlite3.Connection, payment: Payment, switches: Switches) -> None:
         if switches.lose_webhooks:
@@ -175,6 +196,7 @@ class Books:
         row = (payment.payment_id, body, payment.changed_at + switches.webhook_delay_seconds + late)
         for _ in range(1 + switches.duplicate_webhooks):
             tx.execute("INSERT INTO webhooks (payment_id, body, due_at) VALUES (?, ?, ?)", row)
+            self._has_webhooks.notify()
 
     def _one(self, column: str, value: str) -> Payment | None:
         row = self._database.execute(f"SELECT * FROM payments WHERE {column} = ?", [value]).fetchone()
@@ -194,6 +216,11 @@ class Books:
             except BaseException:
                 self._database.execute("ROLLBACK")
                 raise
+
+
+def _marks(values: Collection[str]) -> str:
+    """Places for them in a statement."""
+    return ", ".join("?" * len(values))
 
 
 def document(payment: Payment) -> dict[str, Any]:
