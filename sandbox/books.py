@@ -138,7 +138,7 @@ class Books:
         return list(books.values())
 
     def next_webhook(self) -> Webhook:
-        """Waits for the webhook that is due longest, of a payment that none is under way of; one is until it is `delivered` or `put_off`."""
+        """Waits for the webhook that is due longest, of a payment that has none under way; one is until `delivered` or `put_off`."""
         with self._has_webhooks:
             while True:
                 webhook, wait = self._due()
