@@ -127,7 +127,7 @@ class CartStore:
             cart = Cart(uuid7(), is_active=True, created_at=now, updated_at=now, version=1)
             tx.defer(_INSERT, [cart.cart_id, user_id, now, now])
             tx.defer(_ACTIVATE, [user_id, cart.cart_id])
-            return await once.answer(tx, cart)
+            return once.answer(tx, cart)
 
     async def change(self, user_id: str, cart_id: str, change: Callable[[Cart], Cart], now: datetime, *, once: Once[Cart]) -> bytes:
         """Changes a cart under its lock; the active one is made when there is none yet.
@@ -138,13 +138,13 @@ class CartStore:
         async with self._database.transaction() as tx:
             if (answered := await once.answered(tx)) is not None:
                 return answered
-            before = await self._locked(tx, user_id, cart_id, now)
+            before = await (self._locked(tx, user_id, cart_id) if cart_id else self._active(tx, user_id, now))
             after = change(before)
             if after != before:
                 after = replace(after, updated_at=now, version=before.version + 1)
                 _write(tx, [(before, after)], now)
                 outbox.append(tx, list(changes(user_id, before, after)))
-            return await once.answer(tx, after)
+            return once.answer(tx, after)
 
     async def take_out(self, group: str, ordered: Sequence[tuple[Event, Ordered]], now: datetime) -> None:
         """Takes out of carts what was ordered from them, once for each event however often it comes; a cart that is gone is passed over."""
@@ -172,12 +172,17 @@ class CartStore:
         items = {group[0]["cart_id"]: group for group in _grouped(await held.fetchall())}
         return [_cart_of(row, items.get(row["cart_id"], ())) for row in await locked.fetchall()]
 
-    async def _locked(self, tx: Connection, user_id: str, cart_id: str, now: datetime) -> Cart:
-        wanted = _wanted(user_id, cart_id)
+    async def _locked(self, tx: Connection, user_id: str, cart_id: str) -> Cart:
+        locked, items = await tx.execute_all((_LOCK, _wanted(user_id, cart_id)), (_ITEMS, [[cart_id]]))
+        if (row := await locked.fetchone()) is None:
+            raise CartNotFound(cart_id)
+        return _cart_of(row, await items.fetchall())
+
+    async def _active(self, tx: Connection, user_id: str, now: datetime) -> Cart:
+        """A user's active cart, locked; made if there is none."""
+        wanted = _wanted(user_id, "")
         row = await (await tx.execute(_LOCK, wanted)).fetchone()
         if row is None:
-            if cart_id:
-                raise CartNotFound(cart_id)
             made = uuid7()
             # Who comes second waits here for the first one's cart, and then uses it.
             if (await tx.execute(_ACTIVATE_FIRST, [user_id, made])).rowcount:

@@ -114,7 +114,7 @@ async def _book(tx: Connection, entries: Sequence[Entry], skus: Collection[str],
     write_balances(tx, changed)
     append_entries(tx, entries)
     outbox.append(tx, told(locked.found, balances.values()))
-    return await once.answer(tx, changed)
+    return once.answer(tx, changed)
 
 
 def _movement(row: dict[str, Any]) -> Movement:

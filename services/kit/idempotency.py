@@ -7,7 +7,7 @@ A servicer builds a Once, the store carries it through its transaction:
             if (answered := await once.answered(tx)) is not None:
                 return answered
             ...
-            return await once.answer(tx, cart)
+            return once.answer(tx, cart)
 
 A failed attempt rolls its key back too, so that a retry finishes the work.
 """
@@ -23,18 +23,15 @@ from typing import Generic, TypeVar
 from services.kit.database import Connection, Database
 from services.kit.errors import Aborted, InvalidArgument
 
-Result = TypeVar("Result")
+Outcome = TypeVar("Outcome")
 
 KEPT = timedelta(hours=24)
 _DELETED_AT_ONCE = 5000
 
-_LOOK_UP = """
-SELECT fingerprint, response, CASE WHEN fingerprint IS NULL THEN pg_try_advisory_xact_lock(%s) END AS is_locked
-FROM (VALUES (1)) AS always LEFT JOIN idempotency_keys ON principal = %s AND method = %s AND key = %s
-"""
-_KEEP = """
-INSERT INTO idempotency_keys (principal, method, key, fingerprint, response) VALUES (%s, %s, %s, %b, %b) ON CONFLICT DO NOTHING
-"""
+_LOCK = "SELECT pg_try_advisory_xact_lock(%s) AS is_ours"
+_LOOK_UP = "SELECT fingerprint, response FROM idempotency_keys WHERE principal = %s AND method = %s AND key = %s"
+"""After the lock, not with it: a statement of its own sees the answer of whoever had the lock before."""
+_KEEP = "INSERT INTO idempotency_keys (principal, method, key, fingerprint, response) VALUES (%s, %s, %s, %b, %b)"
 _DELETE_OLD = """
 DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(SELECT ctid FROM idempotency_keys WHERE created_at < now() - %s LIMIT %s))
 """
@@ -71,15 +68,15 @@ class RequestKey:
         return int.from_bytes(digest[:8], "big", signed=True)
 
 
-class Once(Generic[Result]):
+class Once(Generic[Outcome]):
     """Gives a request one answer, however often it arrives.
 
     Args:
-        request_key: None when the caller gave no key; then this only turns results into responses.
-        respond: the serialised response for a result.
+        request_key: None when the caller gave no key; then this only turns outcomes into responses.
+        respond: the serialised response for an outcome.
     """
 
-    def __init__(self, request_key: RequestKey | None, respond: Callable[[Result], bytes]) -> None:
+    def __init__(self, request_key: RequestKey | None, respond: Callable[[Outcome], bytes]) -> None:
         self._request_key = request_key
         self._respond = respond
 
@@ -93,27 +90,20 @@ class Once(Generic[Result]):
         wanted = self._request_key
         if wanted is None:
             return None
-        row = await (await tx.execute(_LOOK_UP, [wanted.lock, wanted.principal, wanted.method, wanted.key])).fetchone()
-        assert row is not None
-        if row["fingerprint"] is None:
-            if not row["is_locked"]:
-                raise _in_progress()
-            return None
-        if row["fingerprint"] != wanted.fingerprint:
-            raise RequestIdReused("this request id was used for a request with another content")
-        return row["response"]
+        locked, found = await tx.execute_all((_LOCK, [wanted.lock]), (_LOOK_UP, [wanted.principal, wanted.method, wanted.key]))
+        if row := await found.fetchone():
+            if row["fingerprint"] != wanted.fingerprint:
+                raise RequestIdReused("this request id was used for a request with another content")
+            return row["response"]
+        if locked.tuples() != [(True,)]:
+            raise RequestInProgress("a request of the same id is being worked on", retry_after=timedelta(milliseconds=100))
+        return None
 
-    async def answer(self, tx: Connection, result: Result) -> bytes:
-        """Keeps and returns the response to a result.
-
-        Raises:
-            RequestInProgress: a rival answered between this transaction's look-up and its lock; the transaction must roll back.
-        """
-        response = self._respond(result)
+    def answer(self, tx: Connection, outcome: Outcome) -> bytes:
+        """Returns the response to an outcome; the transaction, which holds the key, keeps it as it commits."""
+        response = self._respond(outcome)
         if wanted := self._request_key:
-            kept = await tx.execute(_KEEP, [wanted.principal, wanted.method, wanted.key, wanted.fingerprint, response])
-            if kept.rowcount == 0:
-                raise _in_progress()
+            tx.defer(_KEEP, [wanted.principal, wanted.method, wanted.key, wanted.fingerprint, response])
         return response
 
 
@@ -126,7 +116,3 @@ async def forget_old(database: Database) -> int:
             deleted += count
             if count < _DELETED_AT_ONCE:
                 return deleted
-
-
-def _in_progress() -> RequestInProgress:
-    return RequestInProgress("a request of the same id is being worked on", retry_after=timedelta(milliseconds=100))

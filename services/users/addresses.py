@@ -86,7 +86,7 @@ class AddressStore:
             cleared = await _ids(tx, _CLEAR_DEFAULT, [user_id]) if created.is_default and count else []
             await tx.execute(_INSERT, {**_values(user_id, created), "created_at": now})
             _tell(tx, user_id, changes, [created.address_id, *cleared])
-            return await once.answer(tx, created)
+            return once.answer(tx, created)
 
     async def replace(self, user_id: str, address: Address) -> Address:
         """Puts new values in an address's place. The default one stays the default, whatever is asked.

@@ -58,7 +58,7 @@ class UserStore:
                 if one.user.user_id not in created:
                     raise EmailTaken(index=str(index))
             outbox.append(tx, [registered(one.user.user_id) for one in new])
-            return await once.answer(tx, [one.user for one in new])
+            return once.answer(tx, [one.user for one in new])
 
     async def create_if_missing(self, new: NewUser) -> None:
         """Adds a user unless the email is registered; harmless when two processes do it at once."""

@@ -3,6 +3,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from services.kit.database import Database
@@ -24,7 +25,7 @@ async def main() -> None:
         assert await once.answered(tx) is None
         print("holds", flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-        await once.answer(tx, "theirs")
+        once.answer(tx, "theirs")
     print("answered", flush=True)
     await database.close()
 
@@ -50,7 +51,7 @@ async def do_once(database: Database, key: RequestKey | None, effect: str) -> by
         if (answered := await once.answered(tx)) is not None:
             return answered
         await tx.execute("INSERT INTO effects VALUES (%s)", [effect])
-        return await once.answer(tx, effect)
+        return once.answer(tx, effect)
 
 
 async def effects(database: Database) -> list[str]:
@@ -93,7 +94,7 @@ async def test_a_failed_attempt_does_not_burn_the_key(database: Database):
     async def fail() -> None:
         async with database.transaction() as tx:
             assert await once.answered(tx) is None
-            await once.answer(tx, "first")
+            once.answer(tx, "first")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -138,20 +139,26 @@ async def test_a_process_killed_while_it_held_the_key_leaves_it_free(database: D
                 await asyncio.sleep(0.01)
 
 
-async def test_a_rival_that_answers_between_look_up_and_lock_makes_the_later_one_roll_back(database: Database):
-    once = Once[str](KEY, str.encode)
+async def test_who_gets_the_key_after_a_rival_gets_the_rivals_answer(database: Database):
+    async with database.transaction() as tx:
+        # As early as it can: the rival's whole work falls between this transaction's first statement and its question.
+        await tx.execute("SELECT FROM idempotency_keys")
+        await do_once(database, KEY, "rival")
 
-    async def answer_late() -> None:
+        assert await Once[str](KEY, str.encode).answered(tx) == b"rival"
+
+
+async def test_whoever_answers_without_having_asked_rolls_back(database: Database):
+    async def answer_unasked() -> None:
         async with database.transaction() as tx:
-            await tx.execute("INSERT INTO effects VALUES ('late')")
-            # The look-up saw no answer, and the rival was done before the lock was asked for.
-            await do_once(database, KEY, "rival")
-            await once.answer(tx, "late")
+            await tx.execute("INSERT INTO effects VALUES ('unasked')")
+            Once[str](KEY, str.encode).answer(tx, "unasked")
 
-    with pytest.raises(RequestInProgress):
-        await answer_late()
+    await do_once(database, KEY, "first")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await answer_unasked()
 
-    assert await effects(database) == ["rival"]
+    assert await effects(database) == ["first"]
 
 
 async def test_answers_are_forgotten_after_24_hours(database: Database):
