@@ -6,7 +6,6 @@ turns out well.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from datetime import timedelta
 from redis.asyncio import RedisCluster
 
 from services.kit.ids import uuid7
-from services.kit.limits.counting import PATIENCE_SECONDS, Counting
+from services.kit.limits.counting import Counting, patiently
 from services.kit.redis import RedisUnavailable, Script
 
 _NOTE = Script(
@@ -74,8 +73,7 @@ class Attempts:
         for attempt in noted:
             pipeline.zrem(attempt.key, attempt.attempt_id)
         with suppress(RedisUnavailable, TimeoutError):
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await pipeline.execute()
+            await patiently(pipeline.execute())
 
 
 def _key(key: str) -> str:

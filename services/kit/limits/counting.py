@@ -1,15 +1,15 @@
 """Asks Redis many questions at once, and no question for long: limits must not hold up what they limit.
 
-An edge gives up earlier by itself (gateway/limits.py); this is for a Redis that is frozen, and long enough that nobody who keeps a process
-busy outruns the count of guessed passwords.
+An edge gives up earlier by itself (gateway/limits.py); this is for a Redis that is frozen. Nobody who keeps a process busy outruns the count
+of guessed passwords: the patience is that of an event loop that turns.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from opentelemetry import metrics
@@ -20,8 +20,12 @@ from services.kit.batching import Coalescer
 from services.kit.redis import Encodable, RedisUnavailable, Script
 
 PATIENCE_SECONDS = 0.4
+_LOOKS = 8
+"""How often in that time somebody looks whether the answer is there."""
 PAUSE_SECONDS = 1.0
 """How long Redis isn't asked again after it has failed: each question would wait as long."""
+
+T = TypeVar("T")
 
 Question = tuple[str, Sequence[Encodable]]
 """A key, and what the script wants to know besides."""
@@ -30,6 +34,22 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 _unanswered = metrics.get_meter("bazaar").create_counter(
     "bazaar.limits.unanswered", description="Calls that were let through because Redis could not be asked."
 )
+
+
+async def patiently(work: Coroutine[Any, Any, T]) -> T:
+    """What work on Redis comes to. A process that is held up reads nothing either: however long that lasts, it counts as one look.
+
+    Raises:
+        TimeoutError: it took longer than 0.4 s, and has been cancelled.
+    """
+    task = asyncio.create_task(work)
+    try:
+        for _ in range(_LOOKS):
+            if (await asyncio.wait((task,), timeout=PATIENCE_SECONDS / _LOOKS))[0]:
+                return task.result()
+        raise TimeoutError
+    finally:
+        task.cancel()
 
 
 class Counting:
@@ -55,8 +75,7 @@ class Counting:
 
     async def _ask(self, questions: Sequence[Question]) -> Sequence[list[int] | None]:
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await self._answers(questions)
+            return await patiently(self._answers(questions))
         except (RedisUnavailable, TimeoutError) as error:
             self._away_until = time.monotonic() + PAUSE_SECONDS
             _log.warning("limits are not kept: Redis does not answer", limits=self._name, error=type(error).__name__)

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,11 @@ async def noted(attempts, times, window=THREE):
     return [await attempts.note("email:asha", window) for _ in range(times)]
 
 
+def hold_up():
+    """Has the event loop do nothing else, for longer than anybody waits for Redis."""
+    time.sleep(2 * counting.PATIENCE_SECONDS)
+
+
 async def test_so_many_are_allowed_within_a_window(redis):
     outcomes = await noted(Attempts(redis), 5)
 
@@ -26,6 +32,17 @@ async def test_any_number_at_once_is_counted_right(redis):
     outcomes = await asyncio.gather(*(attempts.note("email:asha", THREE) for _ in range(200)))
 
     assert sum(outcome.retry_after is None for outcome in outcomes) == 3
+
+
+async def test_a_process_that_is_held_up_lets_nobody_pass(redis):
+    attempts = Attempts(redis)
+    await noted(attempts, 3)
+    fourth = asyncio.create_task(attempts.note("email:asha", THREE))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        hold_up()
+
+    assert (await fourth).retry_after is not None
 
 
 async def test_the_wait_is_until_the_first_one_leaves_the_window(redis):
