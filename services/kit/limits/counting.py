@@ -1,7 +1,7 @@
 """Asks Redis many questions at once, and no question for long: limits must not hold up what they limit.
 
-An edge gives up earlier by itself (gateway/limits.py); this is for a Redis that is frozen. Nobody who keeps a process busy outruns the count
-of guessed passwords: the patience is that of an event loop that turns.
+An edge gives up earlier by itself (gateway/limits.py); this is for a Redis that is frozen. Nobody who keeps a process busy outruns the
+count of guessed passwords: the patience is that of an event loop that turns.
 """
 
 from __future__ import annotations
