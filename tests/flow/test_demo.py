@@ -129,6 +129,8 @@ STEPS = ["cart", "item", "address", "quote", "order", "payment", "confirmation"]
         ("mixed", ("--rate", "28"), {"kinds_ms": ["browse", "cart", "checkout"]}),
         ("mixed", ("--concurrency", "2"), {"kinds_ms": ["browse", "cart", "checkout"]}),
         ("browse", ("--concurrency", "2"), {"kinds_ms": READS}),
+        ("product", ("--rate", "50"), {"kinds_ms": ["product"]}),
+        ("category", ("--rate", "50"), {"kinds_ms": ["category"]}),
         ("top10", ("--rate", "50"), {}),
     ],
 )
@@ -144,7 +146,7 @@ def test_load_says_how_it_fared(demo, shell, scenario, loop, parts):
     assert figures["cpu_seconds"].keys() == {"postgres", "redis-1", "mongo", "sandbox", "worker-1", "worker-2", "envoy", "generator"}
     assert figures["cpu_ms_per_operation"].keys() == figures["cpu_seconds"].keys()
     assert ("visible_ms" in figures) == (scenario == "checkout")
-    assert ("questions" in figures) == ("cached" in figures) == (scenario in ("browse", "top10"))
+    assert ("questions" in figures) == ("cached" in figures) == (scenario in ("browse", "product", "category", "top10"))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from tools.loading.display import show
 from tools.shop.screen import results
 
 SCENARIO_HELP = """checkout: orders of filled carts. journey: from an empty cart to an order that is paid at the gateway and confirmed.
-mixed: ten of browse to three calls for carts and one checkout. browse: product pages, listings and Top 10s. top10: every Top 10."""
+mixed: ten of browse to three calls for carts and one checkout. browse: product pages, listings and Top 10s. product,
+category: the pages, or the listings, alone. top10: every Top 10."""
 LOOKS, BETWEEN_LOOKS = 4, 10.0
 """How often the invariants are checked before they count as violated, and how many seconds apart."""
 
@@ -32,6 +33,8 @@ class Scenario(StrEnum):
     journey = "journey"
     mixed = "mixed"
     browse = "browse"
+    product = "product"
+    category = "category"
     top10 = "top10"
 
 

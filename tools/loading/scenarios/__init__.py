@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from tools.loading.scenarios.carts import CartScenario
 from tools.loading.scenarios.checkout import CheckoutScenario
@@ -26,6 +27,8 @@ SCENARIOS: Mapping[str, Callable[[Seeds], Scenario]] = {
     "journey": JourneyScenario,
     "mixed": _mixed,
     "browse": BrowseScenario,
+    "product": partial(BrowseScenario, products=1, listings=0),
+    "category": partial(BrowseScenario, products=0, listings=1),
     "top10": TopScenario,
 }
 """By the names that `./bazaar load` knows them by."""

@@ -54,12 +54,18 @@ class TopScenario(Scenario):
 
 
 class BrowseScenario(TopScenario):
-    """Customers who look around: half product pages, a third listings, the rest Top 10s."""
+    """Customers who look around: product pages, drawn by Zipf's law, listings, and for the rest Top 10s.
+
+    Args:
+        products: their share.
+        listings: theirs.
+    """
 
     _kind_of_top = "top10"
 
-    def __init__(self, seeds: Seeds) -> None:
+    def __init__(self, seeds: Seeds, *, products: float = 0.5, listings: float = 0.33) -> None:
         super().__init__(seeds)
+        self._shares = products, products + listings
         self._products: dict[str, Question] = {}
         self._categories: list[Question] = []
 
@@ -68,14 +74,21 @@ class BrowseScenario(TopScenario):
         return len(self._tops) + len(self._products) + len(self._categories)
 
     async def seed(self, clients: int) -> None:
-        await super().seed(clients)
-        self._products = {sku: Question(f"/v1/products/{sku}", "product") for sku in self._seeds.skus}
-        self._categories = [Question(f"/v1/products?category={category}&pageSize=20", "category") for category in self._seeds.categories]
+        products, others = self._shares
+        if others < 1:
+            await super().seed(clients)
+        await self._seeds.stock()
+        if products:
+            self._products = {sku: Question(f"/v1/products/{sku}", "product") for sku in self._seeds.skus}
+        if others > products:
+            self._categories = [
+                Question(f"/v1/products?category={category}&pageSize=20", "category") for category in self._seeds.categories
+            ]
 
     async def make(self) -> Question:
-        chance = self._seeds.chance.random()
-        if chance < 0.5:
+        chance, (products, others) = self._seeds.chance.random(), self._shares
+        if chance < products:
             return self._products[self._seeds.popular(1)[0]]
-        if chance < 0.83:
+        if chance < others:
             return self._seeds.chance.choice(self._categories)
         return await super().make()
