@@ -42,6 +42,8 @@ from tools.servers.redis import Redis
 
 GOOD_FOR_SECONDS = 4
 LONG = "p" * 5000
+LARGE_COUNT = 40
+"""Of products in a large ranking: 200 kB."""
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Backend:
     redis: Running | None = None
     """What the edges' shared limits are counted in."""
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
-    """Cleared, writes wait for it."""
+    """Cleared, writes and rankings wait for it."""
     shed_from: int = 0
     """Set, it refuses what isn't of priority 1, and says from which priority on."""
     sampled: dict[str, str] = field(default_factory=dict)
@@ -76,7 +78,10 @@ class Ranking(ranking_service_pb2_grpc.RankingServiceServicer):
         self._backend.note(context)
         context.set_trailing_metadata((("x-bazaar-sampled", "0"),))
         product = {"rank": 1, "product_id": self._backend.shown or request.category, "orders": 2}
-        top = ranking_service_pb2.QueryTopProductsResponse(products=[product])
+        is_large = request.category.startswith("cached-large")
+        large = [{"rank": 2, "product_id": LONG, "orders": 1}] * (request.limit or LARGE_COUNT)
+        await self._backend.let_go.wait()
+        top = ranking_service_pb2.QueryTopProductsResponse(products=[product, *(large if is_large else ())])
         if request.category.startswith("cached"):
             await context.send_initial_metadata(
                 caching(top.DESCRIPTOR, GOOD_FOR_SECONDS)(request, top, "x-bazaar-user" in self._backend.metadata)
