@@ -32,6 +32,11 @@ class Page:
         self.away: frozenset[str] = frozenset()
         """The services that couldn't be asked when details were read for it."""
 
+    @property
+    def age(self) -> float:
+        """Seconds since it was begun."""
+        return time.monotonic() - self.begun_at
+
     async def of(self, product_ids: Sequence[str]) -> dict[str, ranking_pb2.ProductDetails]:
         """Details by product id; products that can't be told of are left out."""
         self._asked.update(dict.fromkeys(product_ids))
@@ -61,13 +66,15 @@ class Shown:
         self._page = Page(details, {})
         self._next: asyncio.Task[None] | None = None
 
-    def page(self) -> Page:
+    async def page(self) -> Page:
         """The page of now. Answers that were written from the same page differ in nothing but counts."""
-        age = time.monotonic() - self._page.begun_at
-        if age > GOOD_FOR_SECONDS:
-            self._page = Page(self._details, {})
-        elif age > _SUCCEEDED_AFTER_SECONDS and self._next is None:
+        if GOOD_FOR_SECONDS >= self._page.age > _SUCCEEDED_AFTER_SECONDS and self._next is None:
             self._next = beside(self._turn())
+        if self._page.age > GOOD_FOR_SECONDS and self._next:
+            # It is there sooner than what everybody would read by himself.
+            await asyncio.wait([self._next])
+        if self._page.age > GOOD_FOR_SECONDS:
+            self._page = Page(self._details, {})
         return self._page
 
     async def _turn(self) -> None:
