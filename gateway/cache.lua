@@ -1,11 +1,13 @@
 -- Keeps answers that are good for everybody (Cache-Control: public, max-age=…), by their URLs, for up to a second longer than they say. When
--- in that second one is asked for anew, chance says: what was asked at once is not asked anew at once. Until the new one is there, everybody
--- else gets the old one, so that one call asks and not each.
+-- in that second one is asked for anew, chance says: what was asked at once is not asked anew at once. Until the new one is there, all others
+-- get the old one, unless it is too old: one call asks and not each (RFC 5861's stale-while-revalidate).
 
 local MOST_ANSWERS, MOST_BYTES = 10000, 32 * 2 ^ 20
 local LARGEST = 2 ^ 18 -- bytes of an answer that is kept
-local OVERTIME = 1000 -- milliseconds
-local PATIENCE = 5000 -- milliseconds that the new answer may take
+-- Milliseconds.
+local OVERTIME = 1000
+local TOO_OLD = 10000 -- beyond what an answer says
+local PATIENCE = 3000 -- that a new answer may take until somebody else asks for it
 local NAMESPACE = "bazaar.cache"
 
 -- In two halves: when the younger is full, the older is forgotten. What is asked for is in the younger, since it is asked anew all the time.
@@ -34,7 +36,7 @@ function envoy_on_request(handle)
     answer.headers.age = tostring(math.floor((time - answer.made) / 1000))
     handle:respond(answer.headers, answer.body)
   elseif answer and time < answer.ends then
-    answer.due, answer.ends = time + PATIENCE, 0
+    answer.due = math.min(time + PATIENCE, answer.ends)
   end
   handle:streamInfo():dynamicMetadata():set(NAMESPACE, "url", url)
 end
@@ -52,13 +54,17 @@ function envoy_on_response(handle)
   if not seconds then
     return
   end
-  local made = now(handle)
   local kept = { [":status"] = "200" }
   for _, name in ipairs({ "content-type", "cache-control", "etag" }) do
     kept[name] = headers:get(name)
   end
-  local body = handle:body()
-  local answer = { headers = kept, body = body:getBytes(0, body:length()), made = made, ends = made + 1000 * seconds + OVERTIME }
-  answer.due = answer.ends - math.random(0, OVERTIME)
-  keep(asked.url, answer)
+  local body, made = handle:body(), now(handle)
+  local over = made + 1000 * seconds
+  keep(asked.url, {
+    headers = kept,
+    body = body:getBytes(0, body:length()),
+    made = made,
+    due = over + math.random(0, OVERTIME),
+    ends = over + TOO_OLD,
+  })
 end
