@@ -104,14 +104,25 @@ async def test_a_page_that_comes_too_late_is_not_shown(shown: Shown, clock: Cloc
     assert await asking == ["read 3"]
 
 
-async def test_what_nobody_asks_for_any_more_is_read_no_more(shown: Shown, clock: Clock, catalogue: Catalogue):
+async def test_what_was_asked_for_lately_is_read_on(shown: Shown, clock: Clock, catalogue: Catalogue):
     for asked in ("saw", "axe", "axe"):
         await titles(shown, asked)
         clock.now += 0.8
         await shown.page()
         await asyncio.gather(*outliving())
 
-    assert catalogue.reads == [["saw"], ["saw"], ["axe"], ["axe"], ["axe"]]
+    assert catalogue.reads == [["saw"], ["saw"], ["axe"], ["saw", "axe"], ["saw", "axe"]]
+
+
+async def test_what_nobody_asks_for_any_more_is_read_no_more(shown: Shown, clock: Clock, catalogue: Catalogue):
+    await titles(shown, "saw")
+    clock.now += 4.5
+    await titles(shown, "axe")
+    clock.now += 0.8
+    await shown.page()
+    await asyncio.gather(*outliving())
+
+    assert catalogue.reads == [["saw"], ["axe"], ["axe"]]
 
 
 async def test_many_products_are_read_in_portions(shown: Shown, clock: Clock, catalogue: Catalogue):
