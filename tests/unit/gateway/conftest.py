@@ -64,6 +64,9 @@ class Backend:
     sampled: dict[str, str] = field(default_factory=dict)
     """What the edge's spans said of `bazaar.sampled`, by trace id."""
 
+    def __post_init__(self) -> None:
+        self.let_go.set()
+
     def note(self, context: grpc.aio.ServicerContext) -> None:
         self.calls += 1
         self.metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
@@ -182,7 +185,6 @@ async def running_backend(edge_home: Path) -> AsyncIterator[Backend]:
 @asynccontextmanager
 async def serving_backend(edge_home: Path, redis: RedisCluster) -> AsyncIterator[Backend]:
     backend = Backend()
-    backend.let_go.set()
     server = grpc.aio.server()
     ranking_service_pb2_grpc.add_RankingServiceServicer_to_server(Ranking(backend), server)
     orders_service_pb2_grpc.add_OrdersServiceServicer_to_server(Orders(backend), server)
