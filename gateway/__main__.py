@@ -32,7 +32,7 @@ POLICY = Path(__file__).parent.parent / "mesh" / "policy.yaml"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Writes HOME/envoy/envoy.yaml and what it refers to, and makes HOME/envoy/cache."""
+    """Writes HOME/envoy/envoy.yaml and what it refers to."""
     home, port, tls_port, *workers = arguments
     write(Path(home), edge_document(Path(home), int(port), int(tls_port), workers))
 
@@ -54,7 +54,6 @@ def edge_document(home: Path, port: int, tls_port: int, workers: Sequence[str], 
         workers=workers,
         jwks=vault / "jwks.json",
         descriptors=folder / "descriptors.pb",
-        cache=folder / "cache",
         counting=counting if workers else USERS,
         shedding=folder / SHEDDING,
         admin=(Path(workers[0]).parent if workers else folder) / "envoy.sock",
@@ -62,7 +61,7 @@ def edge_document(home: Path, port: int, tls_port: int, workers: Sequence[str], 
         settings=settings,
         pages=pages(),
     )
-    edge.cache.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     write_secret(edge.certificate, settings.certificate or vault / CERTIFICATE, settings.key or vault / CERTIFICATE_KEY)
     write_level(edge.shedding, settings.shed)
     edge.descriptors.write_bytes(descriptor_set(files).SerializeToString())

@@ -8,9 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from gateway.browsers import compressors, cors_filter
-from gateway.cache import FILLING, cache_filter, cacheable, filling_cluster, filling_listener, internal_listeners
+from gateway.cache import cache_filter
 from gateway.errors import local_replies, problems
-from gateway.headers import TYPES, clean_rest_answers, drop_request_trailers, event_ids, http_filter, right_status, strip_internal_headers
+from gateway.headers import (
+    TYPES,
+    clean_rest_answers,
+    drop_request_trailers,
+    event_ids,
+    http_filter,
+    keep_nothing,
+    right_status,
+    strip_internal_headers,
+)
 from gateway.limits import CLAIMS
 from gateway.methods import WORKERS, Method
 from gateway.pages import MOST_BYTES, Page
@@ -18,7 +27,7 @@ from gateway.routes import ANYONE, USER, virtual_host
 from gateway.settings import EdgeSettings
 from gateway.shedding import counts_shed, remembers_refusals, runtime_layer
 from gateway.tls import strict_transport, transport_socket
-from gateway.upstreams import COLLECTOR, http2, named, with_sheddable, workers
+from gateway.upstreams import COLLECTOR, named, with_sheddable, workers
 from services.kit.telemetry.calls import SAMPLED_METADATA, SAMPLED_TAG
 
 ISSUER, AUDIENCE = "https://bazaar.dev", "bazaar"
@@ -42,8 +51,6 @@ class Edge:
     """The workers' unix sockets; none: each service has an address of its own (`settings.addresses`)."""
     jwks: Path
     descriptors: Path
-    cache: Path
-    """A folder for answers that are kept."""
     counting: str
     """The cluster whose members count for all edges what the limits let pass."""
     shedding: Path
@@ -64,11 +71,7 @@ def configuration(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
         "admin": {"address": {"pipe": {"path": str(edge.admin), "mode": 0o600}}},
         "overload_manager": _connection_cap(),
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _span_batches()}, runtime_layer(edge.shedding)]},
-        "bootstrap_extensions": [internal_listeners()],
-        "static_resources": {
-            "listeners": [*_listeners(edge, methods), filling_listener(_fills_cache(edge, cacheable(methods)))],
-            "clusters": [*_upstreams(edge), filling_cluster(http2())],
-        },
+        "static_resources": {"listeners": _listeners(edge, methods), "clusters": _upstreams(edge)},
     }
 
 
@@ -154,32 +157,12 @@ def _http(edge: Edge, methods: Sequence[Method], *, is_strict: bool = False) -> 
     }
 
 
-def _fills_cache(edge: Edge, methods: Sequence[Method]) -> dict[str, Any]:
-    """Between the cache and the workers. Whatever comes here has passed the edge's own filters."""
-    return {
-        "@type": CONNECTION_MANAGER,
-        "stat_prefix": FILLING,
-        "skip_xff_append": True,
-        "local_reply_config": local_replies(),
-        **_tracing(edge),
-        # A limit is for what the cache doesn't answer.
-        "http_filters": [*edge.settings.limiting.filters(edge.counting), *_to_grpc(edge, methods)],
-        "route_config": {"name": FILLING, "virtual_hosts": [virtual_host(methods, edge.settings.limiting)]},
-    }
-
-
-def _to_grpc(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
-    return [
-        http_filter("grpc_json_transcoder", "GrpcJsonTranscoder", **_transcoder(edge.descriptors, methods)),
-        http_filter("router", "Router", suppress_envoy_headers=True),
-    ]
-
-
 def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
     return [
         # First, because it must have seen the request before another filter answers it.
         clean_rest_answers(),
         drop_request_trailers(),
+        keep_nothing(),
         http_filter("health_check", "HealthCheck", pass_through_mode=False, **_health(edge)),
         cors_filter(),
         *compressors(),
@@ -187,7 +170,7 @@ def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
         right_status(),
         event_ids(),
         # Before the tokens' check, which takes the token away: by it the cache knows whose answer isn't everybody's.
-        cache_filter(edge.cache),
+        cache_filter(),
         # Before what costs most: in a rush there is more to refuse than to answer.
         remembers_refusals(),
         http_filter("jwt_authn", "JwtAuthentication", **_tokens(edge.jwks)),
@@ -195,7 +178,8 @@ def _filters(edge: Edge, methods: Sequence[Method]) -> list[dict[str, Any]]:
         http_filter("grpc_web", "GrpcWeb"),
         http_filter("connect_grpc_bridge", "FilterConfig"),
         http_filter("buffer", "Buffer", max_request_bytes=BODY_BYTES),
-        *_to_grpc(edge, methods),
+        http_filter("grpc_json_transcoder", "GrpcJsonTranscoder", **_transcoder(edge.descriptors, methods)),
+        http_filter("router", "Router", suppress_envoy_headers=True),
     ]
 
 

@@ -62,6 +62,15 @@ def drop_request_trailers() -> dict[str, Any]:
     return http_filter("header_mutation", "HeaderMutation", mutations={"request_trailers_mutations": [every]})
 
 
+def keep_nothing() -> dict[str, Any]:
+    """Has no cache keep an answer that says nothing of it: it may be about somebody."""
+    no_store = {"header": {"key": "cache-control", "value": "no-store"}, "append_action": "ADD_IF_ABSENT"}
+    return {
+        **http_filter("header_mutation", "HeaderMutation", mutations={"response_mutations": [{"append": no_store}]}),
+        "name": "keep-nothing",
+    }
+
+
 def clean_rest_answers() -> dict[str, Any]:
     """Takes gRPC's own headers and Envoy's off answers to REST clients; for gRPC clients, told by what they sent, they are the answer."""
     leaks = ("grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding", *ENVOY_HEADERS)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from gateway.headers import http_filter
@@ -37,12 +38,10 @@ FREE_SHARE = 0.25
 
 OF_USER = "x-bazaar-user"
 """The request's header that is there if the token check has found a user."""
-LIMITED_TO, REMAINING, RESET = (f"x-ratelimit-{name}" for name in ("limit", "remaining", "reset"))
-"""Headers of answers."""
 CLAIMS = "claims"
 """Where the token check leaves the claims for these filters."""
 INTERVALS = "limits"
-"""A route's metadata with the intervals of its limits."""
+"""A route's metadata with the intervals of its limits, and the filter that reads them."""
 BEYOND_FREE = "x-bazaar-beyond-free"
 """The header by which the second filter tells the third."""
 WAIT_SECONDS = 0.006
@@ -175,17 +174,9 @@ def _descriptor(name: str, rate: Rate) -> dict[str, Any]:
 
 
 def _resets() -> dict[str, Any]:
-    """Corrects a header of the first filter's; in front of it, since answers come backwards.
-
-    Its X-RateLimit-Reset is when another call is allowed, in whole seconds rounded down: 0, as good as always. Ours is when the whole limit
-    is there again, rounded up.
-    """
-    missing = f"(int(response.headers['{LIMITED_TO}']) - int(response.headers['{REMAINING}']))"
-    whose = f"'{OF_USER}' in request.headers ? '{USER}' : '{ADDRESS}'"
-    interval = f"xds.route_metadata.filter_metadata['{INTERVALS}'][{whose}]"
-    seconds = f"%CEL(({missing} * int({interval}) + 999999) / 1000000)%"
-    mutation = {"append": {"header": {"key": RESET, "value": seconds}, "append_action": "OVERWRITE_IF_EXISTS"}}
-    return {**http_filter("header_mutation", "HeaderMutation", mutations={"response_mutations": [mutation]}), "name": "resets"}
+    """Corrects a header of the first filter's (limits.lua); in front of it, since answers come backwards."""
+    code = Path(__file__).with_name("limits.lua").read_text()
+    return {**http_filter("lua", "Lua", default_source_code={"inline_string": code}), "name": INTERVALS}
 
 
 def _shared(cluster: str, wait_seconds: float) -> dict[str, Any]:

@@ -88,8 +88,6 @@ def virtual_host(methods: Iterable[Method], limiting: Limiting, origins: Sequenc
             _nothing(),
         ],
         **({"typed_per_filter_config": cors_policy(origins)} if origins else {}),
-        # What says nothing else may be about somebody.
-        "response_headers_to_add": [{"header": {"key": "cache-control", "value": "no-store"}, "append_action": "ADD_IF_ABSENT"}],
     }
 
 

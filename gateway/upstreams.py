@@ -82,11 +82,11 @@ def _cluster(name: str, kind: str, addresses: Sequence[dict[str, Any]]) -> dict[
         "connect_timeout": "1s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
         "circuit_breakers": {"thresholds": [LIMITS]},
-        "typed_extension_protocol_options": http2(),
+        "typed_extension_protocol_options": _http2(),
     }
 
 
-def http2() -> dict[str, Any]:
+def _http2() -> dict[str, Any]:
     """A cluster's `typed_extension_protocol_options`."""
     windows = {"initial_stream_window_size": 2**18, "initial_connection_window_size": 2**22}
     options = {"@type": TYPES + "upstreams.http.v3.HttpProtocolOptions", "explicit_http_config": {"http2_protocol_options": windows}}

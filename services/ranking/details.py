@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bazaar.pricing.v1.pricing_service_pb2_grpc import PricingServiceAsyncStub
 
 _SECONDS = 1.0
+_SHOWN = FieldMask(paths=["product_id", "title", "brand", "category_id", "image_urls", "variants.sku"])
 T = TypeVar("T")
 
 
@@ -46,8 +47,8 @@ class Details:
         """Titles, prices and stock of products."""
         if not product_ids:
             return Told({})
-        asked = self._catalog.BatchGetProducts(catalog_service_pb2.BatchGetProductsRequest(product_ids=product_ids), timeout=_SECONDS)
-        answer = await _or_none(asked)
+        ask = catalog_service_pb2.BatchGetProductsRequest(product_ids=product_ids, read_mask=_SHOWN)
+        answer = await _or_none(self._catalog.BatchGetProducts(ask, timeout=_SECONDS))
         if answer is None:
             return Told({}, frozenset({"catalog"}))
         skus = [product.variants[0].sku for product in answer.products if product.variants]

@@ -96,7 +96,7 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         return Query(category, Metric(request.metric or "orders"), Window(request.window or "all"), currency)
 
     async def _top(self, query: Query, limit: int) -> pb.QueryTopProductsResponse:
-        return await self._tops.get((query, limit, self._shown.page()))
+        return await self._tops.get((query, limit, await self._shown.page()))
 
     async def _read_top(self, key: Top) -> pb.QueryTopProductsResponse:
         query, limit, page = key

@@ -42,6 +42,8 @@ from tools.servers.redis import Redis
 
 GOOD_FOR_SECONDS = 4
 LONG = "p" * 5000
+LARGE_COUNT = 40
+"""Of products in a large ranking: 200 kB."""
 
 
 @dataclass
@@ -56,11 +58,14 @@ class Backend:
     redis: Running | None = None
     """What the edges' shared limits are counted in."""
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
-    """Cleared, writes wait for it."""
+    """Cleared, writes and rankings wait for it."""
     shed_from: int = 0
     """Set, it refuses what isn't of priority 1, and says from which priority on."""
     sampled: dict[str, str] = field(default_factory=dict)
     """What the edge's spans said of `bazaar.sampled`, by trace id."""
+
+    def __post_init__(self) -> None:
+        self.let_go.set()
 
     def note(self, context: grpc.aio.ServicerContext) -> None:
         self.calls += 1
@@ -76,7 +81,10 @@ class Ranking(ranking_service_pb2_grpc.RankingServiceServicer):
         self._backend.note(context)
         context.set_trailing_metadata((("x-bazaar-sampled", "0"),))
         product = {"rank": 1, "product_id": self._backend.shown or request.category, "orders": 2}
-        top = ranking_service_pb2.QueryTopProductsResponse(products=[product])
+        is_large = request.category.startswith("cached-large")
+        large = [{"rank": 2, "product_id": LONG, "orders": 1}] * (request.limit or LARGE_COUNT)
+        await self._backend.let_go.wait()
+        top = ranking_service_pb2.QueryTopProductsResponse(products=[product, *(large if is_large else ())])
         if request.category.startswith("cached"):
             await context.send_initial_metadata(
                 caching(top.DESCRIPTOR, GOOD_FOR_SECONDS)(request, top, "x-bazaar-user" in self._backend.metadata)
@@ -177,7 +185,6 @@ async def running_backend(edge_home: Path) -> AsyncIterator[Backend]:
 @asynccontextmanager
 async def serving_backend(edge_home: Path, redis: RedisCluster) -> AsyncIterator[Backend]:
     backend = Backend()
-    backend.let_go.set()
     server = grpc.aio.server()
     ranking_service_pb2_grpc.add_RankingServiceServicer_to_server(Ranking(backend), server)
     orders_service_pb2_grpc.add_OrdersServiceServicer_to_server(Orders(backend), server)

@@ -1,9 +1,11 @@
+import asyncio
 import uuid
+from time import monotonic
 
 import pytest
 
 from tests.shop import eventually
-from tests.unit.gateway.conftest import GOOD_FOR_SECONDS
+from tests.unit.gateway.conftest import GOOD_FOR_SECONDS, LARGE_COUNT, LONG
 
 TOP = "/v1/queryTopProducts"
 
@@ -34,6 +36,57 @@ async def test_a_question_is_asked_anew_once_its_time_is_over(client, backend, q
         return winner(await client.get(TOP, params=question))
 
     await eventually(shown, "new")
+
+
+async def test_while_one_asks_anew_the_others_get_the_old_answer(client, backend, question):
+    backend.shown = "old"
+    await client.get(TOP, params=question)
+    backend.shown = "new"
+    backend.let_go.clear()
+    while backend.calls == 1:
+        asking = asyncio.create_task(client.get(TOP, params=question))
+        while backend.calls == 1 and not asking.done():
+            await asyncio.sleep(0.01)
+    others = [await client.get(TOP, params=question) for _ in range(3)]
+    backend.let_go.set()
+
+    assert ([winner(answer) for answer in others], winner(await asking)) == (["old"] * 3, "new")
+    assert (winner(await client.get(TOP, params=question)), backend.calls) == ("new", 2)
+
+
+async def test_what_was_asked_at_once_is_not_asked_anew_at_once(client, backend):
+    questions = [{"category": f"cached-{uuid.uuid4().hex}"} for _ in range(20)]
+
+    async def ask(question):
+        return "age" not in (await client.get(TOP, params=question)).headers
+
+    assert all(await asyncio.gather(*map(ask, questions)))
+    anew = {}
+    while len(anew) < len(questions):
+        asked = [question["category"] for question in questions if await ask(question)]
+        anew = {**dict.fromkeys(asked, monotonic()), **anew}
+
+    assert max(anew.values()) - min(anew.values()) > 0.3
+
+
+async def test_what_is_kept_takes_no_more_memory_than_it_may(client, backend):
+    async def ask(name):
+        return (await client.get(TOP, params={"category": f"cached-large-{name}"})).headers.get("age")
+
+    first = uuid.uuid4().hex
+    assert (await ask(first), await ask(first)) == (None, "0")
+    # Half of what may be kept, twice.
+    for _ in range(2 * 16 * 2**20 // (LARGE_COUNT * len(LONG)) + 1):
+        await ask(uuid.uuid4().hex)
+
+    assert await ask(first) is None
+
+
+async def test_a_very_large_answer_is_not_kept(client, backend):
+    for _ in range(2):
+        answer = await client.get(TOP, params={"category": f"cached-large-{'x' * 200}", "limit": 100})
+
+    assert (answer.status_code, len(answer.json()["products"]), backend.calls) == (200, 101, 2)
 
 
 async def test_two_users_never_see_each_others_answer_nor_does_anybody_else(client, backend, tokens, question):

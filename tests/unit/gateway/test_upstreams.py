@@ -86,8 +86,8 @@ async def test_it_is_healthy_whatever_the_services_are(spread):
 
 
 def test_without_a_port_for_tls_there_is_one_listener_for_clients(spread):
-    assert [listener["name"] for listener in spread[2]["static_resources"]["listeners"]] == ["edge", "filling"]
+    assert [listener["name"] for listener in spread[2]["static_resources"]["listeners"]] == ["edge"]
 
 
 def test_every_service_is_a_cluster(spread):
-    assert {cluster["name"] for cluster in spread[2]["static_resources"]["clusters"]} == {*NOUNS, *SHEDDABLE, "filling"}
+    assert {cluster["name"] for cluster in spread[2]["static_resources"]["clusters"]} == {*NOUNS, *SHEDDABLE}

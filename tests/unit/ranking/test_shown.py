@@ -40,7 +40,7 @@ def shown(clock: Clock, catalogue: Catalogue) -> Shown:
 
 
 async def titles(shown: Shown, *product_ids: str) -> list[str]:
-    return [details.title for details in (await shown.page().of(product_ids)).values()]
+    return [details.title for details in (await (await shown.page()).of(product_ids)).values()]
 
 
 async def test_a_product_that_stands_in_two_rankings_is_read_once(shown: Shown, catalogue: Catalogue):
@@ -74,21 +74,62 @@ async def test_the_next_page_is_read_while_this_one_is_still_good(shown: Shown, 
     assert catalogue.reads == [["saw", "axe"], ["saw", "axe"]]
 
 
-async def test_what_nobody_asks_for_any_more_is_read_no_more(shown: Shown, clock: Clock, catalogue: Catalogue):
+async def begin_next(shown: Shown, clock: Clock, catalogue: Catalogue) -> None:
+    """Has the next page begun, and held up until the catalogue lets it go."""
+    await titles(shown, "saw", "axe")
+    catalogue.let_go.clear()
+    clock.now += 0.8
+    await shown.page()
+    await asyncio.sleep(0)
+
+
+async def test_a_page_that_is_on_its_way_is_waited_for(shown: Shown, clock: Clock, catalogue: Catalogue):
+    await begin_next(shown, clock, catalogue)
+    clock.now += 0.3
+    asking = [asyncio.create_task(titles(shown, product_id)) for product_id in ("saw", "axe")]
+    await asyncio.sleep(0)
+    catalogue.let_go.set()
+
+    assert await asyncio.gather(*asking) == [["read 2"], ["read 2"]]
+    assert catalogue.reads == [["saw", "axe"], ["saw", "axe"]]
+
+
+async def test_a_page_that_comes_too_late_is_not_shown(shown: Shown, clock: Clock, catalogue: Catalogue):
+    await begin_next(shown, clock, catalogue)
+    clock.now += 1.01
+    asking = asyncio.create_task(titles(shown, "saw"))
+    await asyncio.sleep(0)
+    catalogue.let_go.set()
+
+    assert await asking == ["read 3"]
+
+
+async def test_what_was_asked_for_lately_is_read_on(shown: Shown, clock: Clock, catalogue: Catalogue):
     for asked in ("saw", "axe", "axe"):
         await titles(shown, asked)
         clock.now += 0.8
-        shown.page()
+        await shown.page()
         await asyncio.gather(*outliving())
 
-    assert catalogue.reads == [["saw"], ["saw"], ["axe"], ["axe"], ["axe"]]
+    assert catalogue.reads == [["saw"], ["saw"], ["axe"], ["saw", "axe"], ["saw", "axe"]]
+
+
+async def test_what_nobody_asks_for_any_more_is_read_no_more(shown: Shown, clock: Clock, catalogue: Catalogue):
+    await titles(shown, "saw")
+    clock.now += 4.5
+    await titles(shown, "axe")
+    clock.now += 0.8
+    await shown.page()
+    await asyncio.gather(*outliving())
+
+    assert catalogue.reads == [["saw"], ["axe"], ["axe"]]
 
 
 async def test_many_products_are_read_in_portions(shown: Shown, clock: Clock, catalogue: Catalogue):
     many = [f"p{number}" for number in range(120)]
     await titles(shown, *many)
     clock.now += 0.8
-    shown.page()
+    await shown.page()
     await asyncio.gather(*outliving())
 
     assert [len(read) for read in catalogue.reads] == [120, 50, 50, 20]
@@ -99,8 +140,8 @@ async def test_a_page_names_the_services_that_could_not_be_asked(shown: Shown, c
     await titles(shown, "saw")
     catalogue.away = frozenset()
     await titles(shown, "axe")
-    degraded = shown.page().away
+    degraded = (await shown.page()).away
     clock.now += 1.01
     await titles(shown, "saw")
 
-    assert (degraded, shown.page().away) == ({"pricing"}, frozenset())
+    assert (degraded, (await shown.page()).away) == ({"pricing"}, frozenset())

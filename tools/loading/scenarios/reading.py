@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -32,8 +33,8 @@ class TopScenario(Scenario):
         self._tops: list[Question] = []
 
     @property
-    def questions(self) -> int:
-        return len(self._tops)
+    def questions(self) -> Sequence[Question]:
+        return self._tops
 
     async def seed(self, clients: int) -> None:
         await self._seeds.stock()
@@ -70,8 +71,8 @@ class BrowseScenario(TopScenario):
         self._categories: list[Question] = []
 
     @property
-    def questions(self) -> int:
-        return len(self._tops) + len(self._products) + len(self._categories)
+    def questions(self) -> Sequence[Question]:
+        return [*self._tops, *self._products.values(), *self._categories]
 
     async def seed(self, clients: int) -> None:
         products, others = self._shares

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tools.loading.measures import Measures
@@ -12,9 +13,9 @@ class Scenario(Protocol):
     """Calls of one sort or of several, again and again."""
 
     @property
-    def questions(self) -> int:
-        """How many different ones there are; 0 where hardly two are the same."""
-        return 0
+    def questions(self) -> Sequence[Any]:
+        """All different ones there are; none where hardly two are the same."""
+        return ()
 
     async def seed(self, clients: int) -> None:
         """Makes what the calls of so many clients need."""
