@@ -58,7 +58,7 @@ class Backend:
     redis: Running | None = None
     """What the edges' shared limits are counted in."""
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
-    """Cleared, writes and rankings wait for it."""
+    """Cleared, writes and rankings that are kept wait for it."""
     shed_from: int = 0
     """Set, it refuses what isn't of priority 1, and says from which priority on."""
     sampled: dict[str, str] = field(default_factory=dict)
@@ -83,9 +83,9 @@ class Ranking(ranking_service_pb2_grpc.RankingServiceServicer):
         product = {"rank": 1, "product_id": self._backend.shown or request.category, "orders": 2}
         is_large = request.category.startswith("cached-large")
         large = [{"rank": 2, "product_id": LONG, "orders": 1}] * (request.limit or LARGE_COUNT)
-        await self._backend.let_go.wait()
         top = ranking_service_pb2.QueryTopProductsResponse(products=[product, *(large if is_large else ())])
         if request.category.startswith("cached"):
+            await self._backend.let_go.wait()
             await context.send_initial_metadata(
                 caching(top.DESCRIPTOR, GOOD_FOR_SECONDS)(request, top, "x-bazaar-user" in self._backend.metadata)
             )
