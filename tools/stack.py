@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +73,13 @@ class Stack:
         databases = [self.pair.primary, self.pair.standby] if self.pair else [self.postgres]
         return [*databases, *self.redis, *self.mongo, self.sandbox, *others]
 
-    def works(self) -> list[Coroutine[Any, Any, None]]:
-        """What is to be done for as long as it runs."""
-        return [*([self.mesh.keep()] if self.mesh else []), *([self.pair.watch()] if self.pair else [])]
+    def works(self, changed: Callable[[], None]) -> list[Coroutine[Any, Any, None]]:
+        """What is to be done for as long as it runs.
+
+        Args:
+            changed: called when a server has another role.
+        """
+        return [*([self.mesh.keep()] if self.mesh else []), *([self.pair.watch(changed)] if self.pair else [])]
 
     def _redis_nodes(self, vault: Path, count: int) -> list[Redis]:
         password, users = secrets.read(vault, "redis_password"), self.mesh.redis_users() if self.mesh else ()

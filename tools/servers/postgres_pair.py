@@ -5,7 +5,7 @@ client was told is committed.
 
 - While there is an heir, commits wait until it has them. When it goes away it is no heir any more, and only then commits stop to wait.
   Once it is back and they wait again, it is an heir as soon as it has all that was committed before.
-- A primary that lets nobody in for three seconds is killed.
+- A primary that lets nobody in for three seconds, while the heir does, is killed.
 - Of a primary that is dead, down to its last process, the heir takes the place; without an heir it starts again where it was. What has lost
   its place comes back as the standby.
 
@@ -91,9 +91,9 @@ class Pair:
         folders = {"postgres-1": directory, "postgres-2": directory / "2"}
         self.members = [Member(self, name, folder, sockets / name, passfile) for name, folder in folders.items()]
         self.primary = self._noted()
-        self.primary.role = "primary"
         self.has_heir = False
         """Whether the standby is one. Not known from an earlier run: it is found out anew."""
+        self._give_roles(has_heir=False)
         self._seen_at = -math.inf
         self._lock = threading.Lock()
         """Held while it is decided who is the primary, or what commits wait for."""
@@ -105,16 +105,20 @@ class Pair:
     def other(self, member: Member) -> Member:
         return self.members[1 - self.members.index(member)]
 
-    async def watch(self) -> None:
-        """Looks after the two, for ever."""
-        await asyncio.gather(_every(LOOK_EVERY, self._guard), _every(LOOK_EVERY, self._care))
+    async def watch(self, changed: Callable[[], None]) -> None:
+        """Looks after the two, for ever.
+
+        Args:
+            changed: called when there is an heir, and when there is none any more.
+        """
+        await asyncio.gather(_every(LOOK_EVERY, self._guard), self._tell(changed), _every(LOOK_EVERY, self._care))
 
     def succeed(self) -> None:
         """Decides who is the primary, now that the one that was is dead. The heir isn't waited for: it may be frozen itself."""
         with self._lock:
             if self.has_heir and self.standby.is_up():
                 self._note(self.standby)
-            self.has_heir = False
+            self._give_roles(has_heir=False)
 
     def await_primary(self) -> None:
         """Waits for the primary to take writes.
@@ -135,9 +139,18 @@ class Pair:
         new.symlink_to(self.primary.sockets / SOCKET)
         new.replace(self._sockets / SOCKET)
 
+    async def _tell(self, changed: Callable[[], None]) -> None:
+        told = self.has_heir
+        while True:
+            await asyncio.sleep(POLL)
+            if told is not self.has_heir:
+                told = self.has_heir
+                changed()
+
     def _guard(self) -> None:
-        primary = self.primary
-        if not primary.answers(PATIENCE):
+        primary, heir = self.primary, self.standby
+        # On a machine that is only slow the heir would be too; and one without an heir is replaced like everything else.
+        if not primary.answers(PATIENCE) and self.has_heir and heir.is_up():
             primary.fence()
 
     def _care(self) -> None:
@@ -147,12 +160,12 @@ class Pair:
             is_required, is_there, is_live = connection.execute(_STANDING, [PATIENCE, standby.tag]).fetchone() or (False, False, False)
             match next_step(is_live=is_live, is_required=is_required, has_heir=self.has_heir):
                 case Step.RELEASE:
-                    self.has_heir = False
+                    self._give_roles(has_heir=False)
                     _require(connection, "")
                 case Step.REQUIRE:
                     _require(connection, f'"{standby.tag}"')
                 case Step.CATCH_UP:
-                    self.has_heir = _has_all(connection, standby.tag)
+                    self._give_roles(has_heir=_has_all(connection, standby.tag))
                 case Step.NOTHING:
                     pass
             if is_there:
@@ -173,7 +186,10 @@ class Pair:
             os.fsync(descriptor)
             os.close(descriptor)
         self.primary = primary
-        self.primary.role, self.standby.role = "primary", "standby"
+
+    def _give_roles(self, *, has_heir: bool) -> None:
+        self.has_heir = has_heir
+        self.primary.role, self.standby.role = "primary", "heir" if has_heir else "standby"
 
 
 async def _every(seconds: float, work: Callable[[], None]) -> None:

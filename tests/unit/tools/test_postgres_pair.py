@@ -14,6 +14,7 @@ import pytest
 from services.kit.database import Database
 from tests.chaos.recovery import until
 from tools.child import Child
+from tools.processes import Identity
 from tools.servers import postgres_pair
 from tools.servers.postgres import Postgres
 from tools.servers.postgres_member import Member
@@ -43,7 +44,7 @@ class Two:
         await self.children[0].started()
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("CREATE TABLE written (number int PRIMARY KEY)")
-        works = [asyncio.create_task(self.pair.watch()), asyncio.create_task(self._write())]
+        works = [asyncio.create_task(self.pair.watch(lambda: None)), asyncio.create_task(self._write())]
         try:
             yield
         finally:
@@ -84,6 +85,12 @@ def send(member: Member, number: signal.Signals) -> None:
     """Signals all of its processes."""
     for identity in member.processes():
         identity.send(number)
+
+
+def one_of(member: Member, kind: bytes) -> Identity:
+    """Its only process of a kind."""
+    [found] = [each for each in member.processes() if kind in Path(f"/proc/{each.pid}/cmdline").read_bytes()]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -188,11 +195,8 @@ async def test_a_standby_that_streams_nothing_is_copied_anew(two: Two, monkeypat
     monkeypatch.setattr(postgres_pair, "LOST_SECONDS", 2.0)
     primary, standby = await two.be_whole()
     (standby.data / "of the old one").touch()
-    titles = {each: Path(f"/proc/{each.pid}/cmdline").read_bytes() for each in (*primary.processes(), *standby.processes())}
-    [receiver] = [each for each, title in titles.items() if b"walreceiver" in title]
-    [sender] = [each for each, title in titles.items() if b"walsender" in title]
-    receiver.send(signal.SIGSTOP)
-    sender.send(signal.SIGTERM)
+    one_of(standby, b"walreceiver").send(signal.SIGSTOP)
+    one_of(primary, b"walsender").send(signal.SIGTERM)
     await until(lambda: not (standby.data / "of the old one").exists(), 20)
 
     assert await two.be_whole() == (primary, standby)
