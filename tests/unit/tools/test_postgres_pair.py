@@ -29,7 +29,7 @@ class Two:
 
     def __init__(self, folder: Path) -> None:
         sockets = folder / "pg"
-        sockets.mkdir()
+        sockets.mkdir(exist_ok=True)
         self.pair = Pair(folder / "postgres", sockets)
         self.url = Postgres(folder / "postgres", sockets).url()
         self.children = [Child(member, folder / f"{member.name}.log", lambda: None) for member in self.pair.members]
@@ -43,7 +43,7 @@ class Two:
             child.start()
         await self.children[0].started()
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute("CREATE TABLE written (number int PRIMARY KEY)")
+            connection.execute("CREATE TABLE IF NOT EXISTS written (number int PRIMARY KEY)")
         works = [asyncio.create_task(self.pair.watch(lambda: None)), asyncio.create_task(self._write())]
         try:
             yield
@@ -224,3 +224,17 @@ async def test_nobody_sees_a_commit_that_was_given_up_while_it_waits_for_the_sta
     await database.close()
 
     assert not seen_early
+
+
+async def test_somebody_may_decide_who_is_the_primary_from_the_next_start_on(folder: Path):
+    before = Two(folder)
+    async with before.running():
+        await before.be_whole()
+        await before.goes_on()
+    (folder / "postgres" / "primary").write_text("postgres-2\n")
+    after = Two(folder)
+    async with after.running():
+        primary, _ = await after.be_whole()
+
+        assert primary.name == "postgres-2"
+        assert before.told <= after.kept()
