@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString
@@ -28,7 +29,10 @@ SETTINGS = {
     "wal_keep_size": "256MB",
     "wal_receiver_status_interval": "1s",
     "wal_retrieve_retry_interval": "500ms",
+    "recovery_init_sync_method": "syncfs",
 }
+# One sync of the disk in the place of one for each of thousands of files: the primary's commits would wait for those.
+RETURNING = ("--write-recovery-conf", "--sync-method=syncfs")
 
 
 class Member(Postgres):
@@ -115,8 +119,9 @@ class Member(Postgres):
             return False
         self.data.rename(unfinished)
         try:
-            self.run("pg_rewind", "--write-recovery-conf", f"--target-pgdata={unfinished}", f"--source-server={source}")
-        except StartFailed:
+            self.run("pg_rewind", *RETURNING, f"--target-pgdata={unfinished}", f"--source-server={source}")
+        except StartFailed as failure:
+            print(f"{self.name} is copied as a whole: {failure}", file=sys.stderr, flush=True)
             return False
         unfinished.rename(self.data)
         return True
@@ -124,7 +129,7 @@ class Member(Postgres):
     def _copy(self, source: str) -> None:
         shutil.rmtree(self.data, ignore_errors=True)
         unfinished = self.new_folder()
-        self.run("pg_basebackup", "--write-recovery-conf", "--checkpoint=fast", f"--pgdata={unfinished}", f"--dbname={source}")
+        self.run("pg_basebackup", *RETURNING, "--checkpoint=fast", f"--pgdata={unfinished}", f"--dbname={source}")
         unfinished.rename(self.data)
 
 
