@@ -134,7 +134,8 @@ class Pair:
 
     def show(self) -> None:
         """Has everybody find the primary."""
-        new = self._sockets / f"{SOCKET}.new"
+        # Both of the two may get here at once.
+        new = self._sockets / f"{SOCKET}.{threading.get_ident()}"
         new.unlink(missing_ok=True)
         new.symlink_to(self.primary.sockets / SOCKET)
         new.replace(self._sockets / SOCKET)
