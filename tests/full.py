@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+import signal
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +17,11 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.retry import Retry
 
+from tests.chaos.recovery import Row, back, recovered, until
+from tests.chaos.rush import Rush
 from tests.shell import Shell
 from tools import secrets
+from tools.processes import Identity
 from tools.servers import Running, opensearch
 from tools.servers.java import JavaMissing, find_java
 from tools.servers.maven import MavenMissing
@@ -23,6 +29,11 @@ from tools.servers.redis_cluster import Node, nodes_of
 
 NODES = [f"redis-{number}" for number in range(1, 7)]
 MEMBERS = [f"mongo-{number}" for number in range(1, 4)]
+DATABASES = ["postgres-1", "postgres-2"]
+
+BAR = 10.0
+"""Seconds until all is well again."""
+FREEZE_SECONDS = 20.0
 
 SKIPPED = pytest.mark.skipif(
     not os.environ.get("BAZAAR_TEST_ALL"), reason="needs Java and 400 MB of Pulsar and OpenSearch; ./bazaar test --all"
@@ -68,6 +79,28 @@ def full(pulsar_jars: Path, opensearch_distribution: Path, short_directory: Path
         shell.end()
 
 
+class Hit:
+    """A signal to a process, and to those that belong to it, and when it was; what is frozen is thawed after a while."""
+
+    def __init__(self, shell: Shell, victim: str, number: signal.Signals, others: Sequence[Identity] = ()) -> None:
+        found = shell.process(victim).identity
+        assert found is not None
+        self.victim, self.identity, self.at = victim, found, time.monotonic()
+        self._name = number.name.removeprefix("SIG")
+        for each in (found, *others):
+            each.send(number)
+            if number is signal.SIGSTOP:
+                asyncio.get_running_loop().call_later(FREEZE_SECONDS, each.send, signal.SIGCONT)
+
+    async def over(self, shell: Shell, rush: Rush, rows: list[Row]) -> Row:
+        """What came of it, once the process is back and orders go well."""
+        up_at = await back(shell, self.victim, self.identity, seconds=90)
+        row = await recovered(rush, self.victim, self._name, self.at, up_at)
+        rows.append(row)
+        print(row)
+        return row
+
+
 class RedisNodes:
     """The nodes of a full home, by the names of their processes."""
 
@@ -110,6 +143,17 @@ class RedisNodes:
 
     def _name(self, node: Node) -> str:
         return next(name for name in NODES if self.port(name) == node.port)
+
+
+async def primary_and_heir(shell: Shell, seconds: float = 30) -> tuple[str, str]:
+    """Waits until PostgreSQL's standby can take the primary's place; the names of their processes."""
+    await until(lambda: "heir" in _roles(shell), seconds)
+    roles = _roles(shell)
+    return roles["primary"], roles["heir"]
+
+
+def _roles(shell: Shell) -> dict[str, str]:
+    return {shell.process(name).role: name for name in DATABASES}
 
 
 def mongo_primary(shell: Shell) -> str:

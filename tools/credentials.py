@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tools.home import Home, write_private
 from tools.servers.postgres import Postgres
+from tools.servers.postgres_pair import Pair
 
 SUPERUSER, BUS = "postgres", "bazaar_events"
 """Roles of PostgreSQL that no service has."""
@@ -87,8 +88,18 @@ class Credentials:
 
 def postgres_of(home: Home) -> Postgres:
     """The home's PostgreSQL, for who may do everything."""
+    return Postgres(home.folder("postgres"), home.sockets, passfile=_everyone(home))
+
+
+def postgres_pair_of(home: Home) -> Pair:
+    """The two servers of a full home, the primary of which is where `postgres_of` says."""
+    return Pair(home.folder("postgres"), home.sockets, _everyone(home))
+
+
+def _everyone(home: Home) -> Path | None:
+    """Everyone's passwords, where there are any."""
     passfile = _passfile(home.folder("mesh"))
-    return Postgres(home.folder("postgres"), home.sockets, passfile=passfile if passfile.exists() else None)
+    return passfile if passfile.exists() else None
 
 
 def _passfile(folder: Path) -> Path:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,16 @@ class Identity:
                 os.kill(self.pid, number)
             except ProcessLookupError:
                 return
+
+
+def started_as(beginnings: tuple[bytes, ...]) -> list[Identity]:
+    """The processes whose command lines, or the titles that they have given themselves, begin with one of these."""
+    found: list[Identity] = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if file.read_bytes().startswith(beginnings):
+                found.append(Identity.of(int(file.parent.name)))
+    return found
 
 
 def wait_gone(identities: Iterable[Identity], seconds: float) -> list[Identity]:

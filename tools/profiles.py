@@ -55,4 +55,4 @@ class Profile:
 MESH = Profile("mesh", "profile", "embedded", "is no mesh")
 """A process a service, and a credential for each."""
 FULL = Profile("full", "servers", "single", "has one server of each kind")
-"""Several Redis and MongoDB servers that take each other's places, Pulsar and OpenSearch."""
+"""Several PostgreSQL, Redis and MongoDB servers that take each other's places, Pulsar and OpenSearch."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tools import ROOT, ExpectedFailure, ports, secrets
 from tools.bus import PULSAR_PORTS, Bus, events_in_postgres, pulsar_of
-from tools.credentials import BUS, MONGO_DATABASES, REDIS_KEYS, postgres_of, role_of
+from tools.credentials import BUS, MONGO_DATABASES, REDIS_KEYS, postgres_of, postgres_pair_of, role_of
 from tools.home import Home
 from tools.servers import Program, Server
 from tools.servers.envoy import Envoy
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 REDIS_NODES, MONGO_MEMBERS = 6, 3
-"""Of a full home; the others have one of each."""
+"""Of a full home, which has two PostgreSQL servers besides; the others have one of each."""
 CERTIFICATE_FILES = ("BAZAAR_EDGE_CERTIFICATE", "BAZAAR_EDGE_CERTIFICATE_KEY")
 WORKER_ROLE = "worker"
 """What the workers are to Pulsar."""
@@ -52,6 +53,8 @@ class Stack:
         """Files that open gates: the databases exist; the databases are up to date and every server is ready."""
         vault = home.folder("secrets")
         self.postgres = postgres_of(home)
+        """Where the primary is found, if there are two."""
+        self.pair = postgres_pair_of(home) if is_full else None
         self.redis = self._redis_nodes(vault, REDIS_NODES if is_full else 1)
         self.mongo = self._mongo_members(vault, MONGO_MEMBERS if is_full else 1)
         opensearch = OpenSearchPorts(*ports.kept(home.ports, ("opensearch", "opensearch_transport"))) if is_full else None
@@ -65,9 +68,18 @@ class Stack:
 
     @property
     def servers(self) -> list[Server]:
-        """What the workers stand on, PostgreSQL first."""
+        """What the workers stand on, PostgreSQL's primary first."""
         others = [server for server in (self.pulsar, self.opensearch) if server]
-        return [self.postgres, *self.redis, *self.mongo, self.sandbox, *others]
+        databases = [self.pair.primary, self.pair.standby] if self.pair else [self.postgres]
+        return [*databases, *self.redis, *self.mongo, self.sandbox, *others]
+
+    def works(self, changed: Callable[[], None]) -> list[Coroutine[Any, Any, None]]:
+        """What is to be done for as long as it runs.
+
+        Args:
+            changed: called when a server has another role.
+        """
+        return [*([self.mesh.keep()] if self.mesh else []), *([self.pair.watch(changed)] if self.pair else [])]
 
     def _redis_nodes(self, vault: Path, count: int) -> list[Redis]:
         password, users = secrets.read(vault, "redis_password"), self.mesh.redis_users() if self.mesh else ()

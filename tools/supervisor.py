@@ -113,7 +113,7 @@ class Supervisor:
         FULL.remember(self._home, is_full)
         if own:
             own.prepare()
-            self._works.append(asyncio.create_task(own.keep()))
+        self._works += map(asyncio.create_task, stack.works(self._write))
         more = ", Pulsar, OpenSearch" if is_full else ", Pulsar" if stack.pulsar else ""
         tell("step", f"Starting PostgreSQL, Redis, MongoDB, the payment sandbox{more}")
         for gate in (stack.created, stack.migrated):

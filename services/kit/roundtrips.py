@@ -22,6 +22,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.rows import DictRow
 
+from services.kit.committing import commit_or_hang_up
 from services.kit.statements import is_traced, span_of, summary
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ class Connection(psycopg.AsyncConnection[DictRow]):
     async def rollback(self) -> None:
         """Undoes the transaction."""
         self._deferred = []
-        await super().rollback()
+        if not self.closed:
+            await super().rollback()
 
     async def _run_deferred(self) -> None:
         deferred, self._deferred = self._deferred, []
@@ -184,7 +186,9 @@ class Connection(psycopg.AsyncConnection[DictRow]):
     async def _exchange(self, statements: Sequence[_Statement]) -> list[PGresult]:
         async with self.lock:
             sent = self._written(statements)
-            answers = iter(await self.wait(_there_and_back(self.pgconn, sent)))
+            exchange = _there_and_back(self.pgconn, sent)
+            is_last = statements[-1] is _COMMIT
+            answers = iter(await (commit_or_hang_up(self.pgconn, exchange) if is_last else self.wait(exchange)))
             results = [self._result_of(one, answers) for one in sent]
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:

@@ -30,6 +30,7 @@ def _binaries() -> Path:
 
 
 BINARIES = _binaries()
+SOCKET = ".s.PGSQL.5432"
 
 SETTINGS = {
     "listen_addresses": "",
@@ -71,7 +72,7 @@ class Postgres:
 
     @property
     def address(self) -> str:
-        return f"unix:{self.sockets}/.s.PGSQL.5432"
+        return f"unix:{self.sockets / SOCKET}"
 
     def url(self, database: str = "postgres", user: str = "postgres", passfile: Path | None = None) -> str:
         """The connection URL. No password in it: the socket's directory is the owner's alone, and where there are any, a file has them.
@@ -92,14 +93,18 @@ class Postgres:
         if (self.data / "PG_VERSION").exists():
             self._end_leftover()
             return
-        # A cluster counts only when whole: initdb works beside its place.
+        unfinished = self.new_folder()
+        self._initdb(unfinished)
+        unfinished.rename(self.data)
+
+    def new_folder(self) -> Path:
+        """An empty one beside the cluster's place, which is for whole ones only."""
         unfinished = self.data.with_name("data.new")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True, mode=0o700)
         if os.geteuid() == 0:
             os.chown(unfinished, NOBODY, NOBODY)
-        self._initdb(unfinished)
-        unfinished.rename(self.data)
+        return unfinished
 
     def _end_leftover(self) -> None:
         """Ends a server that outlived its supervisor; drops a pid file that PostgreSQL would wrongly believe.
@@ -117,33 +122,51 @@ class Postgres:
                 left.send(signal.SIGINT)
                 end([left], seconds=10)
             file.unlink()
-            (self.sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+            (self.sockets / f"{SOCKET}.lock").unlink(missing_ok=True)
 
     def _initdb(self, directory: Path) -> None:
-        launch = [sys.executable, "-I", "-S", str(LAUNCH), str(int(signal.SIGTERM)), str(os.getpid()), "unprivileged"]
         if passwords := self._passwords():
             write_private(_superuser(directory), f"{passwords['postgres']}\n")
         authentication = ["--auth=scram-sha-256", f"--pwfile={_superuser(directory)}"] if passwords else ["--auth=trust"]
         options = ["--username=postgres", *authentication, "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         options += ["--locale=C", "--no-sync", "--no-instructions", f"--pgdata={directory}"]
-        done = subprocess.run([*launch, str(BINARIES / "initdb"), *options], capture_output=True, text=True, check=False)
-        _superuser(directory).unlink(missing_ok=True)
+        try:
+            self.run("initdb", *options)
+        finally:
+            _superuser(directory).unlink(missing_ok=True)
+
+    def run(self, name: str, *options: str) -> None:
+        """Runs one of PostgreSQL's programs, as its server is run.
+
+        Raises:
+            StartFailed: it failed; the message is its last line.
+        """
+        launch = [sys.executable, "-I", "-S", str(LAUNCH), str(int(signal.SIGTERM)), str(os.getpid()), "unprivileged"]
+        done = subprocess.run([*launch, str(BINARIES / name), *options], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise StartFailed("initdb: " + (done.stderr.strip().splitlines() or ["failed"])[-1])
+            raise StartFailed(f"{name}: " + (done.stderr.strip().splitlines() or ["failed"])[-1])
 
     def _passwords(self) -> dict[str, str]:
         lines = self._passfile.read_text().splitlines() if self._passfile else []
         return dict(line.split(":")[-2:] for line in lines)
 
+    @property
+    def command(self) -> list[str]:
+        """How the server's command line begins."""
+        return [str(BINARIES / "postgres"), "-D", str(self.data)]
+
+    def settings(self) -> dict[str, str]:
+        """What goes on the command line."""
+        return {**self._settings, "unix_socket_directories": str(self.sockets)}
+
     def program(self) -> Program:
-        settings = {**self._settings, "unix_socket_directories": str(self.sockets)}
-        argv = [str(BINARIES / "postgres"), "-D", str(self.data)]
-        argv += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        argv = self.command
+        argv += [word for name, value in self.settings().items() for word in ("-c", f"{name}={value}")]
         # SIGINT: roll back what runs and end; SIGTERM would wait for every client.
         return Program(argv, stop_signal=signal.SIGINT, unprivileged=True)
 
     def ready(self) -> bool:
-        if not (self.sockets / ".s.PGSQL.5432").exists():
+        if not (self.sockets / SOCKET).exists():
             return False
         try:
             with psycopg.connect(self.url(), connect_timeout=2) as connection:
@@ -152,9 +175,9 @@ class Postgres:
             return False
         return True
 
-    def answers(self) -> bool:
+    def answers(self, seconds: int = 2) -> bool:
         try:
-            psycopg.connect(self.url(), connect_timeout=2).close()
+            psycopg.connect(self.url(), connect_timeout=seconds).close()
         except psycopg.errors.ConnectionTimeout:
             return False
         except psycopg.OperationalError:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import signal
 import time
 from collections import Counter
@@ -21,15 +20,15 @@ import pytest
 
 from tests.chaos.recovery import RATE, Row, assert_nothing_is_lost, back, go_well, recovered, until
 from tests.chaos.rush import SKUS, Rush
-from tests.full import RedisNodes, mongo_primary
+from tests.full import BAR, Hit, RedisNodes, mongo_primary, primary_and_heir
 from tests.resharding import More, move
 from tests.shell import Shell
+from tools.credentials import postgres_pair_of
 from tools.servers.redis_cluster import Node
 
 pytestmark = [pytest.mark.edge, pytest.mark.full]
 
-BAR = 10.0
-FREEZE_SECONDS = 20.0
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
 HOT = "rank:{rush}:1:head"
 """Where the ranking of what is ordered here says how far it has come."""
 RANKING = "/v1/queryTopProducts?category=rush&limit="
@@ -60,27 +59,6 @@ def rows() -> list[Row]:
 @pytest.fixture(scope="module")
 def nodes(full: Shell) -> RedisNodes:
     return RedisNodes(full)
-
-
-class Hit:
-    """A signal to a process, and when it was."""
-
-    def __init__(self, shell: Shell, victim: str, number: signal.Signals) -> None:
-        found = shell.process(victim).identity
-        assert found is not None
-        self.victim, self.identity, self.at = victim, found, time.monotonic()
-        self._name = number.name.removeprefix("SIG")
-        os.kill(found.pid, number)
-        if number is signal.SIGSTOP:
-            asyncio.get_running_loop().call_later(FREEZE_SECONDS, found.send, signal.SIGCONT)
-
-    async def over(self, shell: Shell, rush: Rush, rows: list[Row]) -> Row:
-        """What came of it, once the process is back and orders go well."""
-        up_at = await back(shell, self.victim, self.identity, seconds=90)
-        row = await recovered(rush, self.victim, self._name, self.at, up_at)
-        rows.append(row)
-        print(row)
-        return row
 
 
 @asynccontextmanager
@@ -208,7 +186,54 @@ def half_of(node: Node, hot: int) -> tuple[list[int], int]:
     return (slots[:middle] if hot in slots[:middle] else slots[middle:]), node.port
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+def hit_all(shell: Shell, victim: str, number: signal.Signals) -> Hit:
+    """Every process of the server: a frozen one would otherwise go on with who is in already."""
+    member = next(member for member in postgres_pair_of(shell.home).members if member.name == victim)
+    return Hit(shell, victim, number, member.processes())
+
+
+@SIGNALS
+async def test_the_standby_takes_the_place_of_the_primary(full: Shell, rush: Rush, rows: list[Row], number: signal.Signals):
+    primary, heir = await primary_and_heir(full)
+    await go_well(rush)
+
+    hit = hit_all(full, primary, number)
+    row = await hit.over(full, rush, rows)
+
+    assert row.is_passing
+    assert row.recovery <= BAR
+    assert not hit.identity.is_alive()
+    assert await primary_and_heir(full) == (heir, primary)
+
+
+async def test_a_primary_whose_first_process_alone_freezes_is_replaced_whole(full: Shell, rush: Rush, rows: list[Row]):
+    """Who is in goes on as if nothing were, and nobody else gets in."""
+    primary, heir = await primary_and_heir(full)
+    await go_well(rush)
+    with psycopg.connect(postgres_pair_of(full.home).primary.url(), autocommit=True) as connection:
+        row = await Hit(full, primary, signal.SIGSTOP).over(full, rush, rows)
+
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+
+    assert row.is_passing
+    assert row.recovery <= BAR
+    assert await primary_and_heir(full) == (heir, primary)
+
+
+@SIGNALS
+async def test_orders_go_on_without_the_standby(full: Shell, rush: Rush, rows: list[Row], number: signal.Signals):
+    primary, heir = await primary_and_heir(full)
+    await go_well(rush)
+
+    row = await hit_all(full, heir, number).over(full, rush, rows)
+
+    assert row.is_passing
+    assert row.recovery <= BAR
+    assert await primary_and_heir(full) == (primary, heir)
+
+
+@SIGNALS
 async def test_another_member_takes_the_place_of_the_primary_of_mongodb(full: Shell, rush: Rush, rows: list[Row], number: signal.Signals):
     await go_well(rush)
     primary = mongo_primary(full)
@@ -219,7 +244,7 @@ async def test_another_member_takes_the_place_of_the_primary_of_mongodb(full: Sh
     assert row.recovery <= BAR
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+@SIGNALS
 @pytest.mark.parametrize("victim", ["pulsar", "opensearch"])
 async def test_orders_go_on_without_the_bus_and_the_index(full: Shell, rush: Rush, rows: list[Row], victim: str, number: signal.Signals):
     await go_well(rush)

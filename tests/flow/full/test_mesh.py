@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pymongo
 import pytest
 from pymongo.errors import ServerSelectionTimeoutError
 
-from tests.full import MEMBERS, NODES
+from tests.chaos.recovery import until
+from tests.full import BAR, DATABASES, MEMBERS, NODES, primary_and_heir
 from tests.shell import Shell
 from tools.mesh import services
 
@@ -28,7 +30,7 @@ def mesh(pulsar_jars: Path, opensearch_distribution: Path, short_directory: Path
 
 
 def test_every_server_and_every_service_is_ready(mesh: Shell):
-    names = ["postgres", *NODES, *MEMBERS, "sandbox", "pulsar", "opensearch", *services(), "envoy"]
+    names = [*DATABASES, *NODES, *MEMBERS, "sandbox", "pulsar", "opensearch", *services(), "envoy"]
 
     assert {name: process["state"] for name, process in mesh.processes().items()} == dict.fromkeys(names, "ready")
 
@@ -38,6 +40,18 @@ def test_orders_are_confirmed_and_everything_agrees(mesh: Shell):
 
     assert done.returncode == 0, done.stderr
     assert asyncio.run(mesh.violations()) == []
+
+
+async def test_the_standby_of_postgresql_takes_the_place_of_the_primary(mesh: Shell):
+    primary, heir = await primary_and_heir(mesh)
+    victim = mesh.process(primary).identity
+    assert victim is not None
+    victim.send(signal.SIGKILL)
+    await until(lambda: mesh.process(heir).role == "primary", BAR)
+    done = await asyncio.to_thread(mesh.run, "demo", "--orders", "10")
+
+    assert done.returncode == 0, done.stderr
+    assert await primary_and_heir(mesh) == (heir, primary)
 
 
 @pytest.mark.parametrize("member", MEMBERS)

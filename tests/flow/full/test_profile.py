@@ -8,13 +8,13 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.full import MEMBERS, NODES, RedisNodes
+from tests.full import DATABASES, MEMBERS, NODES, RedisNodes
 from tests.load.memory import mebibytes
 from tests.shell import Shell
 
 pytestmark = [pytest.mark.edge, pytest.mark.full]
 
-NAMES = ["postgres", *NODES, *MEMBERS, "sandbox", "pulsar", "opensearch", "worker-1", "worker-2", "envoy"]
+NAMES = [*DATABASES, *NODES, *MEMBERS, "sandbox", "pulsar", "opensearch", "worker-1", "worker-2", "envoy"]
 MEMORY_BAR = 5 * 1024
 """MiB of all processes together, what they share counted once."""
 

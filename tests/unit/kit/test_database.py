@@ -11,6 +11,11 @@ from services.kit.statements import summary
 from services.kit.telemetry import tracing
 from tests.spans import recorded
 
+_SLOW_COMMIT = """
+CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON pens DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION sleep();
+"""
+
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
@@ -74,6 +79,37 @@ async def test_a_cancelled_transaction_rolls_back_and_gives_its_connection_back(
         await changing
 
     assert await colours(database) == ["red", "blue"]
+
+
+async def test_a_commit_is_not_stopped_when_its_caller_is_cancelled(database: Database):
+    async with database.connection() as connection:
+        await connection.script(_SLOW_COMMIT)
+    began = asyncio.Event()
+
+    async def change() -> None:
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE pens SET colour = 'green' WHERE id = 1")
+            began.set()
+
+    changing = asyncio.create_task(change())
+    await began.wait()
+    while not await sleeping(database):
+        pass
+    changing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await changing
+    assert await sleeping(database)
+    while await sleeping(database):
+        pass
+
+    assert await colours(database) == ["green", "blue"]
+
+
+async def sleeping(database: Database) -> bool:
+    """Whether a commit is under way."""
+    async with database.connection() as connection:
+        question = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+        return (await connection.execute(question)).rowcount == 1
 
 
 async def test_a_caller_that_is_cancelled_again_and_again_loses_no_connection(database: Database):

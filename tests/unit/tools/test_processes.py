@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tools.processes import Identity, end, start_time
+from tools.processes import Identity, end, start_time, started_as
 from tools.servers import Program
 
 FOREVER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
@@ -76,6 +76,17 @@ def test_a_program_dies_with_the_process_that_started_it():
     while child.is_alive() and time.monotonic() < give_up:
         time.sleep(0.01)
     assert not child.is_alive()
+
+
+def test_processes_are_found_by_how_their_command_lines_begin():
+    mark = f"found-by-{os.getpid()}"
+    one, other = (started([*FOREVER[:1], "-c", f"'{name}'; {FOREVER[2]}"]) for name in (mark, "another"))
+    try:
+        assert started_as((f"{sys.executable}\0-c\0'{mark}'".encode(), b"nothing")) == [Identity.of(one.pid)]
+    finally:
+        for process in (one, other):
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has a user to leave")
