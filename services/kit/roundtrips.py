@@ -8,7 +8,9 @@ writes takes two round trips, at a quarter of the CPU.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,20 +18,32 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
-from psycopg import adapt, generators, sql
+from psycopg import adapt, errors, generators, sql
 from psycopg.adapt import PyFormat
+from psycopg.conninfo import make_conninfo
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import DictRow
+from psycopg.waiting import wait_async
 
 from services.kit.statements import is_traced, span_of, summary
 
 if TYPE_CHECKING:
-    from psycopg.abc import Params, Query, Transformer
+    from psycopg.abc import RV, Params, PQGen, Query, Transformer
     from psycopg.pq.abc import PGconn, PGresult
 
 _MOST_PREPARED = 300
 """Statements that one connection keeps prepared. Texts are constants, so that nothing comes near it."""
+
+_INTERVAL_SECONDS = 0.1
+"""psycopg's own."""
+_PATIENCE_SECONDS = 4.0
+_ASIDE_SECONDS = 2
+"""For a question over another connection."""
+_CANCEL_SECONDS = 2.0
+_PING_SECONDS = 2.0
+
+_IS_WORKED_ON = "SELECT state = 'active' AND wait_event IS DISTINCT FROM 'ClientRead' FROM pg_stat_activity WHERE pid = %s"
 
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?([sbt%])")
 _FORMATS = {"s": PyFormat.AUTO, "b": PyFormat.BINARY, "t": PyFormat.TEXT}
@@ -109,7 +123,12 @@ class Result:
 
 
 class Connection(psycopg.AsyncConnection[DictRow]):
-    """A connection of a Database."""
+    """A connection of a Database.
+
+    A statement may take as long as the server works on it. But a connection can be lost without a word (a firewall forgets it, a machine
+    is gone): then neither side would ever hear of the other again. So after some seconds without an answer the server is asked over another
+    connection whether it is at work for this one.
+    """
 
     has_outbox_rows: bool = False
     """Set by outbox.append, so that the commit wakes the relay."""
@@ -120,6 +139,22 @@ class Connection(psycopg.AsyncConnection[DictRow]):
         self._names: dict[tuple[bytes, tuple[int, ...]], bytes] = {}
         self._numbers = count()
         self._transformer: Transformer | None = None
+        self._heard_at = time.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since the server's last answer."""
+        return time.monotonic() - self._heard_at
+
+    async def is_answered(self) -> bool:
+        """Whether the server says something within two seconds; closes the connection otherwise."""
+        try:
+            async with asyncio.timeout(_PING_SECONDS):
+                await self._exchange([_PING])
+        except (TimeoutError, psycopg.OperationalError):
+            await self.close()
+            return False
+        return True
 
     async def execute(self, query: Query, params: Params | None = None) -> Result:  # type: ignore[override]
         """Runs one statement.
@@ -170,6 +205,56 @@ class Connection(psycopg.AsyncConnection[DictRow]):
         self._deferred = []
         await super().rollback()
 
+    async def wait(self, gen: PQGen[RV], interval: float = _INTERVAL_SECONDS, timeout: float | None = None) -> RV:
+        """Waits as psycopg does; when nobody says how long, for as long as the server may be at work.
+
+        Raises:
+            psycopg.OperationalError: the server has nothing to do for this connection, or is gone.
+        """
+        if timeout is not None:
+            return await super().wait(gen, interval, timeout)
+        try:
+            return await self._patiently(gen, interval)
+        except asyncio.CancelledError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                await self._stop(gen, interval)
+            raise
+
+    async def _patiently(self, gen: PQGen[RV], interval: float) -> RV:
+        while True:
+            try:
+                return await wait_async(gen, self.pgconn.socket, interval, _PATIENCE_SECONDS)
+            except errors._WaitTimeout:  # pyright: ignore[reportPrivateUsage] (what psycopg says that waiting raises)
+                if await self._is_forgotten():
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError("the connection was lost without a word") from None
+
+    async def _stop(self, gen: PQGen[RV], interval: float) -> None:
+        """Has the server drop what a cancelled caller wanted; others want to work, so that psycopg's ten seconds are too long for this."""
+        try:
+            await self.cancel_safe(timeout=_CANCEL_SECONDS)
+            await wait_async(gen, self.pgconn.socket, interval, _CANCEL_SECONDS)
+        except errors.QueryCanceled:
+            return
+        except psycopg.Error:
+            self.pgconn.finish()
+        except BaseException:
+            self.pgconn.finish()
+            raise
+
+    async def _is_forgotten(self) -> bool:
+        """Whether the server has nothing to do for this connection; while it is silent altogether, nobody knows."""
+        try:
+            address = make_conninfo(self.info.dsn, password=self.info.password or None, connect_timeout=_ASIDE_SECONDS)
+            aside = await psycopg.AsyncConnection.connect(address, autocommit=True)
+            async with asyncio.timeout(_ASIDE_SECONDS), aside:
+                row = await (await aside.execute(_IS_WORKED_ON, [self.info.backend_pid])).fetchone()
+        except (TimeoutError, errors.ConnectionTimeout):
+            return False
+        except psycopg.OperationalError:
+            return True
+        return not (row and row[0])
+
     async def _run_deferred(self) -> None:
         deferred, self._deferred = self._deferred, []
         if deferred:
@@ -186,6 +271,7 @@ class Connection(psycopg.AsyncConnection[DictRow]):
             sent = self._written(statements)
             answers = iter(await self.wait(_there_and_back(self.pgconn, sent)))
             results = [self._result_of(one, answers) for one in sent]
+        self._heard_at = time.monotonic()
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise error_from_result(result)
@@ -288,3 +374,4 @@ def _parsed(text: str, is_kept: bool, has_parameters: bool) -> _Parsed:
 
 _BEGIN = _statement("BEGIN", None)
 _COMMIT = _statement("COMMIT", None)
+_PING = _statement("SELECT", None)
