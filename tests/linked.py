@@ -148,6 +148,11 @@ class Linked:
         for each in [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]:
             os.kill(each, number)
 
+    async def waiting(self) -> int:
+        """Events that have yet to get to the bus."""
+        counts = [await self.servers.rows(self.database(name), "SELECT count(*) FROM outbox") for name in ("orders", "payments")]
+        return sum(count for ((count,),) in counts)
+
     def get(self, path: str) -> Any:
         """What the edge answers with."""
         return httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False, timeout=10).raise_for_status().json()

@@ -10,11 +10,13 @@ import asyncio
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 
+from services.kit.events.pulsar.address import Address
 from tests.chaos.full_service import BAR, served
 from tests.chaos.recovery import RATE, Row, assert_nothing_is_lost, go_well, recovered
 from tests.chaos.rush import Rush
@@ -24,6 +26,8 @@ pytestmark = [pytest.mark.edge, pytest.mark.full]
 
 SLOW_SECONDS, CUT_SECONDS, LONG_SECONDS = 3.0, 4.0, 20.0
 DELAY, JITTER = 0.2, 0.05
+WAITING, FEW = 100, 20
+"""Events in the outboxes that show that the bus takes none; and that it does."""
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +127,30 @@ async def test_servers_that_freeze(linked: Linked, trial: Trial, names: Sequence
     await trial.end(names, "STOP")
 
 
+async def test_the_bus_has_all_that_it_may_keep(linked: Linked, trial: Trial):
+    """Somebody wants to be told of orders and never comes: what is kept for them is as much as the bus may keep, and it takes no more."""
+    address = Address.parse(linked.pulsar.admin_url())
+    quota, nobody = f"namespaces/{address.namespace}/backlogQuota", f"persistent/{address.namespace}/orders/subscription/nobody"
+    await trial.begin()
+    headers = {"authorization": f"Bearer {address.token}"}
+    async with httpx.AsyncClient(base_url=f"{address.admin}/admin/v2/", headers=headers, trust_env=False, timeout=10) as admin:
+        (await admin.put(nobody)).raise_for_status()
+        (await admin.post(quota, json={"limitSize": 1000, "policy": "producer_exception"})).raise_for_status()
+        await _until_waiting(linked, LONG_SECONDS + BAR, lambda count: count >= WAITING)
+        (await admin.delete(f"{nobody}?force=true")).raise_for_status()
+        (await admin.delete(quota)).raise_for_status()
+
+    await _until_waiting(linked, BAR, lambda count: count < FEW)
+    await trial.end(["pulsar"], "FULL")
+
+
 async def test_nothing_was_lost_or_doubled(linked: Linked, rush: Rush, rows: list[Row], capsys: pytest.CaptureFixture[str]):
     await rush.end()
     with capsys.disabled():
         print(await assert_nothing_is_lost(linked, rush, rows))
+
+
+async def _until_waiting(linked: Linked, seconds: float, is_enough: Callable[[int], bool]) -> None:
+    async with asyncio.timeout(seconds):
+        while not is_enough(await linked.waiting()):
+            await asyncio.sleep(0.1)
