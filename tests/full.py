@@ -31,8 +31,6 @@ NODES = [f"redis-{number}" for number in range(1, 7)]
 MEMBERS = [f"mongo-{number}" for number in range(1, 4)]
 DATABASES = ["postgres-1", "postgres-2"]
 
-BAR = 10.0
-"""Seconds until all is well again."""
 FREEZE_SECONDS = 20.0
 
 SKIPPED = pytest.mark.skipif(
@@ -92,10 +90,13 @@ class Hit:
             if number is signal.SIGSTOP:
                 asyncio.get_running_loop().call_later(FREEZE_SECONDS, each.send, signal.SIGCONT)
 
+    async def back(self, shell: Shell) -> float:
+        """When another process of that name is ready."""
+        return await back(shell, self.victim, self.identity, seconds=90)
+
     async def over(self, shell: Shell, rush: Rush, rows: list[Row]) -> Row:
         """What came of it, once the process is back and orders go well."""
-        up_at = await back(shell, self.victim, self.identity, seconds=90)
-        row = await recovered(rush, self.victim, self._name, self.at, up_at)
+        row = await recovered(rush, self.victim, self._name, self.at, await self.back(shell))
         rows.append(row)
         print(row)
         return row

@@ -30,7 +30,10 @@ T = TypeVar("T")
 
 _RETRIES = 3
 _WAIT_FOR_CONNECTION_SECONDS = 5.0
+_CONNECT_SECONDS = 3
 _IDLE_SECONDS = 60.0
+_TRUSTED_SECONDS = 5.0
+"""How long after its last answer a connection is taken for a live one."""
 _SESSION_OPTIONS = "-c timezone=UTC -c idle_in_transaction_session_timeout=10s -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
 """A process that freezes inside a transaction must not keep its row locks. A statement is planned once: for lists of parameters
 PostgreSQL would plan anew each time, at two to three times the cost of running it. And where an index serves, it is used: a statement that
@@ -136,9 +139,13 @@ class Database:
     async def _alive(self) -> Connection:
         while True:
             connection = await self._unless_cancelled()
-            if not _was_hung_up(connection):
-                return connection
-            await connection.close()
+            try:
+                if not _was_hung_up(connection) and (connection.idle_seconds < _TRUSTED_SECONDS or await connection.is_answered()):
+                    return connection
+                await connection.close()
+            except BaseException:
+                await self._pool.putconn(connection)
+                raise
             await self._pool.putconn(connection)
 
     async def _unless_cancelled(self) -> Connection:
@@ -155,7 +162,7 @@ class Database:
 def session_url(url: str) -> str:
     """The address with what every session of a service sets: UTC, and no idling inside a transaction."""
     options = conninfo_to_dict(url).get("options") or ""
-    return make_conninfo(url, options=f"{options} {_SESSION_OPTIONS}".strip(), connect_timeout=5)
+    return make_conninfo(url, options=f"{options} {_SESSION_OPTIONS}".strip(), connect_timeout=_CONNECT_SECONDS)
 
 
 def is_away(error: psycopg.Error) -> bool:

@@ -17,7 +17,6 @@ from typing import Any, LiteralString
 import psycopg
 import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import TupleRow
 
 from services.kit.database import Connection
 from services.kit.errors import Unavailable
@@ -83,7 +82,8 @@ class Lease:
 async def lead(database_url: str, name: str, work: Work) -> None:
     """Contends for ever, and does the work whenever and as long as this process leads.
 
-    The work is cancelled at once when the session is lost. When it fails, the lock is given up and contended for again after a pause.
+    The work is cancelled at once when the session is lost. When it fails, the lock is given up and contended for again after a pause, which
+    grows; a database that is away is looked for every second.
 
     Args:
         database_url: the database of the election; it holds the kit's table `leaders`.
@@ -96,10 +96,11 @@ async def lead(database_url: str, name: str, work: Work) -> None:
             await _lead_once(database_url, name, work)
         except (LeaseLost, Unavailable, psycopg.OperationalError) as error:
             _log.warning("leadership lost or out of reach", leader=name, error=type(error).__name__)
+            pause = _CONTEND_SECONDS
         except Exception:
             _log.exception("leader failed", leader=name)
-        is_new = time.monotonic() - started_at < _LONGEST_PAUSE_SECONDS
-        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS) if is_new else _CONTEND_SECONDS
+            is_new = time.monotonic() - started_at < _LONGEST_PAUSE_SECONDS
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS) if is_new else _CONTEND_SECONDS
         await asyncio.sleep(random.uniform(0.5, 1.0) * pause)
 
 
@@ -107,15 +108,13 @@ def together(*works: Work) -> Work:
     """Several works under one lease, and so on one session; when one fails, all are begun again."""
 
     async def work(lease: Lease) -> None:
-        async with asyncio.TaskGroup() as group:
-            for each in works:
-                group.create_task(_run(each, lease))
+        await _first_of(*(_run(each, lease) for each in works), of=asyncio.FIRST_EXCEPTION)
 
     return work
 
 
 async def _lead_once(database_url: str, name: str, work: Work) -> None:
-    session = await psycopg.AsyncConnection.connect(_session_url(database_url), autocommit=True)
+    session = await Connection.connect(_session_url(database_url), autocommit=True)
     try:
         lease = await _win(session, name)
         await _first_of(_run(work, lease), _keep(session, lease))
@@ -123,7 +122,7 @@ async def _lead_once(database_url: str, name: str, work: Work) -> None:
         await session.close()
 
 
-async def _win(session: psycopg.AsyncConnection[TupleRow], name: str) -> Lease:
+async def _win(session: Connection, name: str) -> Lease:
     # Asking again keeps the session from idling; waiting in pg_advisory_lock would hold back vacuum for as long as somebody else leads.
     while not await _answer(session, "SELECT pg_try_advisory_lock(%s)", _lock_of(name)):
         await asyncio.sleep(random.uniform(0.8, 1.2) * _CONTEND_SECONDS)
@@ -133,7 +132,7 @@ async def _win(session: psycopg.AsyncConnection[TupleRow], name: str) -> Lease:
     return lease
 
 
-async def _keep(session: psycopg.AsyncConnection[TupleRow], lease: Lease) -> None:
+async def _keep(session: Connection, lease: Lease) -> None:
     """Pings until the session is lost, and then raises."""
     try:
         while True:
@@ -151,17 +150,15 @@ async def _keep(session: psycopg.AsyncConnection[TupleRow], lease: Lease) -> Non
         lease.end()
 
 
-async def _answer(session: psycopg.AsyncConnection[TupleRow], question: LiteralString, *parameters: Any) -> Any:
-    row = await (await session.execute(question, parameters)).fetchone()
-    assert row is not None
-    return row[0]
+async def _answer(session: Connection, question: LiteralString, *parameters: Any) -> Any:
+    return (await session.execute(question, parameters)).tuples()[0][0]
 
 
-async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
-    """Runs all until one ends, cancels the others and raises what the first one raised."""
+async def _first_of(*works: Coroutine[Any, Any, None], of: str = asyncio.FIRST_COMPLETED) -> None:
+    """Runs all until one ends (or, of FIRST_EXCEPTION, fails), cancels the others and raises what the first one raised."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=of)
     finally:
         for task in tasks:
             task.cancel()

@@ -92,6 +92,11 @@ class Cluster(RedisCluster):
                 return await heed_cancellation(execute())
         except _AWAY as error:
             raise RedisUnavailable("Redis does not answer") from error
+        except RuntimeError as error:
+            # What uvloop says, and redis-py doesn't expect, of a connection that was reset before its turn came.
+            if "the handler is closed" not in str(error):
+                raise
+            raise RedisUnavailable("Redis does not answer") from RedisConnectionError(str(error))
         except ClusterError as error:
             # What moves from node to node isn't found at either for a moment.
             raise RedisUnavailable("Redis moves what is asked for") from error

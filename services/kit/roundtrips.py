@@ -8,22 +8,22 @@ writes takes two round trips, at a quarter of the CPU.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import adapt, generators, sql
-from psycopg.adapt import PyFormat
+from psycopg import adapt, generators
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.rows import DictRow
 
-from services.kit.committing import commit_or_hang_up
-from services.kit.statements import is_traced, span_of, summary
+from services.kit.patience import PatientConnection
+from services.kit.placeholders import Parsed, Statement, statement_of, text_of
+from services.kit.statements import is_traced, span_of
 
 if TYPE_CHECKING:
     from psycopg.abc import Params, Query, Transformer
@@ -32,33 +32,14 @@ if TYPE_CHECKING:
 _MOST_PREPARED = 300
 """Statements that one connection keeps prepared. Texts are constants, so that nothing comes near it."""
 
-_PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?([sbt%])")
-_FORMATS = {"s": PyFormat.AUTO, "b": PyFormat.BINARY, "t": PyFormat.TEXT}
-
-
-class _Parsed(NamedTuple):
-    """A statement as PostgreSQL reads it, with $1 for %s."""
-
-    text: bytes
-    names: tuple[str, ...]
-    """Of its parameters, where they have names."""
-    formats: tuple[PyFormat, ...]
-    summary: str
-    is_kept: bool
-    """Whether it is prepared; a composed one may never come again."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Statement:
-    parsed: _Parsed
-    values: Sequence[Any]
+_PING_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
     """A statement with its parameters written out."""
 
-    parsed: _Parsed
+    parsed: Parsed
     values: Sequence[Any]
     types: tuple[int, ...]
     formats: Sequence[Any]
@@ -109,7 +90,7 @@ class Result:
         return [(self._result.fname(column) or b"").decode() for column in range(self._result.nfields)]
 
 
-class Connection(psycopg.AsyncConnection[DictRow]):
+class Connection(PatientConnection):
     """A connection of a Database."""
 
     has_outbox_rows: bool = False
@@ -117,10 +98,26 @@ class Connection(psycopg.AsyncConnection[DictRow]):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._deferred: list[_Statement] = []
+        self._deferred: list[Statement] = []
         self._names: dict[tuple[bytes, tuple[int, ...]], bytes] = {}
         self._numbers = count()
         self._transformer: Transformer | None = None
+        self._heard_at = time.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since the server's last answer."""
+        return time.monotonic() - self._heard_at
+
+    async def is_answered(self) -> bool:
+        """Whether the server says something within two seconds; closes the connection otherwise."""
+        try:
+            async with asyncio.timeout(_PING_SECONDS):
+                await self._exchange([_PING])
+        except (TimeoutError, psycopg.OperationalError):
+            await self.close()
+            return False
+        return True
 
     async def execute(self, query: Query, params: Params | None = None) -> Result:  # type: ignore[override]
         """Runs one statement.
@@ -144,12 +141,12 @@ class Connection(psycopg.AsyncConnection[DictRow]):
 
     def defer(self, query: Query, params: Params | None = None) -> None:
         """Sends a statement with the next one, or with the COMMIT; that one then fails when it does. Its answer is not read."""
-        self._deferred.append(_statement(query, params))
+        self._deferred.append(statement_of(query, params))
 
     async def script(self, query: Query) -> None:
         """Runs several statements of one text, without parameters."""
         await self._run_deferred()
-        with span_of(self, _text(query)):
+        with span_of(self, text_of(query)):
             await super().execute(query)
 
     def begin(self) -> None:
@@ -177,25 +174,26 @@ class Connection(psycopg.AsyncConnection[DictRow]):
         if deferred:
             await self._run(deferred)
 
-    async def _run(self, statements: Sequence[_Statement]) -> list[PGresult]:
+    async def _run(self, statements: Sequence[Statement]) -> list[PGresult]:
         if not is_traced():
             return await self._exchange(statements)
         with span_of(self, *[statement.parsed.summary for statement in statements if statement is not _BEGIN]):
             return await self._exchange(statements)
 
-    async def _exchange(self, statements: Sequence[_Statement]) -> list[PGresult]:
+    async def _exchange(self, statements: Sequence[Statement]) -> list[PGresult]:
         async with self.lock:
             sent = self._written(statements)
             exchange = _there_and_back(self.pgconn, sent)
-            is_last = statements[-1] is _COMMIT
-            answers = iter(await (commit_or_hang_up(self.pgconn, exchange) if is_last else self.wait(exchange)))
+            wait = self.wait_for_commit if statements[-1] is _COMMIT else self.wait
+            answers = iter(await wait(exchange))
             results = [self._result_of(one, answers) for one in sent]
+        self._heard_at = time.monotonic()
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise error_from_result(result)
         return results
 
-    def _written(self, statements: Sequence[_Statement]) -> list[_Sent]:
+    def _written(self, statements: Sequence[Statement]) -> list[_Sent]:
         """The statements' parameters as bytes. Nothing has been sent yet when one can't be written."""
         transformer = self._adapted()
         written: list[_Sent] = []
@@ -257,38 +255,6 @@ def _there_and_back(pgconn: PGconn, statements: Sequence[_Sent]) -> Generator[An
         answers.append(answer)
 
 
-def _statement(query: Query, params: Params | None) -> _Statement:
-    parsed = _parsed(_text(query), isinstance(query, str | bytes), params is not None)
-    if isinstance(params, Mapping):
-        return _Statement(parsed, [params[name] for name in parsed.names])
-    return _Statement(parsed, params or ())
-
-
-def _text(query: Query) -> str:
-    if isinstance(query, str):
-        return query
-    if isinstance(query, bytes):
-        return query.decode()
-    return query.as_string(None) if isinstance(query, sql.Composable) else ""
-
-
-@lru_cache(maxsize=4096)
-def _parsed(text: str, is_kept: bool, has_parameters: bool) -> _Parsed:
-    names: dict[str, int] = {}
-    formats: list[PyFormat] = []
-
-    def place(found: re.Match[str]) -> str:
-        name, kind = found.groups()
-        if kind == "%":
-            return "%"
-        if name not in names or name is None:
-            names[name or f"{len(formats)}"] = len(formats) + 1
-            formats.append(_FORMATS[kind])
-        return f"${names[name] if name else len(formats)}"
-
-    numbered = _PLACEHOLDER.sub(place, text) if has_parameters else text
-    return _Parsed(numbered.encode(), tuple(names), tuple(formats), summary(text), is_kept)
-
-
-_BEGIN = _statement("BEGIN", None)
-_COMMIT = _statement("COMMIT", None)
+_BEGIN = statement_of("BEGIN", None)
+_COMMIT = statement_of("COMMIT", None)
+_PING = statement_of("SELECT", None)

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 import psycopg
 
-from tests.chaos.rush import UNITS, Rush, Wish, refusals
+from tests.chaos.rush import UNITS, Front, Rush, Wish, refusals
 from tests.shell import Shell
 
 RATE = 5.0
 WELL_SECONDS = 1.5
+BAR = 10.0
+"""Seconds until full service is back."""
 PASSING = {"0", "409", "429", "503", "504"}
 """Statuses that tell a client to ask again; 0 is none at all."""
 FINAL = {"CONFIRMED", "CANCELLED"}
@@ -89,7 +91,7 @@ async def until(condition: Callable[[], bool], seconds: float) -> None:
             await asyncio.sleep(0.05)
 
 
-async def assert_nothing_is_lost(shell: Shell, rush: Rush, rows: Sequence[Row]) -> str:
+async def assert_nothing_is_lost(shell: Front, rush: Rush, rows: Sequence[Row]) -> str:
     """After the last order: each was taken once, what was answered is so, and the books agree. Returns what came of all, as a table."""
     found = await _orders(shell)
     assert {key: order_id for key, (order_id, _, _) in found.items()} == {wish.key: wish.order_id for wish in rush.wishes}
@@ -101,14 +103,14 @@ async def assert_nothing_is_lost(shell: Shell, rush: Rush, rows: Sequence[Row]) 
     return _table(rows, rush.wishes, found)
 
 
-async def _orders(shell: Shell) -> dict[str, tuple[str, str, object]]:
+async def _orders(shell: Front) -> dict[str, tuple[str, str, object]]:
     """Id, state and deadline of the order of each key."""
     async with await psycopg.AsyncConnection.connect(shell.database("orders")) as connection:
         rows = await (await connection.execute(_MINE)).fetchall()
     return {key: (order_id, state, due_at) for key, order_id, state, due_at in rows}
 
 
-async def _live(shell: Shell) -> set[str]:
+async def _live(shell: Front) -> set[str]:
     async with await psycopg.AsyncConnection.connect(shell.database("orders")) as connection:
         return {order_id for (order_id,) in await (await connection.execute(_LIVE)).fetchall()}
 

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
 from bazaar.catalog.v1 import catalog_pb2
-from tests.shell import Shell
+from tools.home import Home
 from tools.importing import ProductRecord
 from tools.importing.records import price_of
 from tools.shop import Shop, administrator
@@ -30,6 +30,19 @@ SKUS = ("rush-cup", "rush-pen", "rush-tv")
 UNITS = 100_000
 METHODS = ("COD", "COD", "UPI", "CARD")
 _ANSWER_SECONDS, _PAUSE_SECONDS, _GIVE_UP_SECONDS = 5.0, 0.25, 90.0
+
+
+class Front(Protocol):
+    """A shop behind its edge, as a Shell has one."""
+
+    home: Home
+    port: int
+
+    def get(self, path: str) -> Any: ...
+
+    def database(self, name: str) -> str: ...
+
+    async def violations(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,7 @@ class Wish:
 class Rush:
     """Orders at a rate, until it is over."""
 
-    def __init__(self, shell: Shell, rate: float) -> None:
+    def __init__(self, shell: Front, rate: float) -> None:
         self.shop = Shop(f"http://127.0.0.1:{shell.port}", connections=256)
         self.wishes: list[Wish] = []
         self._shell = shell

@@ -6,21 +6,18 @@ Full service is back within ten seconds where there is another one, else within 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import signal
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 
-from tests.chaos.recovery import RATE, Row, assert_nothing_is_lost, back, go_well, recovered, until
-from tests.chaos.rush import SKUS, Rush
-from tests.full import BAR, Hit, RedisNodes, mongo_primary, primary_and_heir
+from tests.chaos.full_service import SEARCH, asking, counted, is_searched, ranked, served
+from tests.chaos.recovery import BAR, RATE, Row, assert_nothing_is_lost, back, go_well, recovered, until
+from tests.chaos.rush import Rush
+from tests.full import Hit, RedisNodes, mongo_primary, primary_and_heir
 from tests.resharding import More, move
 from tests.shell import Shell
 from tools.credentials import postgres_pair_of
@@ -31,8 +28,6 @@ pytestmark = [pytest.mark.edge, pytest.mark.full]
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
 HOT = "rank:{rush}:1:head"
 """Where the ranking of what is ordered here says how far it has come."""
-RANKING = "/v1/queryTopProducts?category=rush&limit="
-SEARCH = "/v1/search?category=rush&page_size="
 
 _ORDERED = """
 SELECT line->>'product_id', count(*)
@@ -59,49 +54,6 @@ def rows() -> list[Row]:
 @pytest.fixture(scope="module")
 def nodes(full: Shell) -> RedisNodes:
     return RedisNodes(full)
-
-
-@asynccontextmanager
-async def asking(shell: Shell, question: str = RANKING) -> AsyncIterator[Counter[int]]:
-    """Somebody asks for the hot ranking, or for something else, all the time; the statuses of the answers."""
-    statuses: Counter[int] = Counter()
-
-    async def ask() -> None:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{shell.port}", trust_env=False, timeout=10) as client:
-            # Another limit each time: the edge keeps answers for a moment.
-            for limit in itertools.cycle(range(1, 100)):
-                statuses[(await client.get(f"{question}{limit}")).status_code] += 1
-                await asyncio.sleep(0.1)
-
-    task = asyncio.create_task(ask())
-    try:
-        yield statuses
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-def ranked(shell: Shell) -> dict[str, int]:
-    """Orders by product, as the live ranking has them; nothing while history answers."""
-    answer = shell.get(f"{RANKING}{10 + time.monotonic_ns() % 80}")
-    return {row["productId"]: int(row["orders"]) for row in answer["products"]} if answer["source"] == "LIVE" else {}
-
-
-def lines(rush: Rush) -> int:
-    """Of orders that were confirmed when they were answered."""
-    return sum(len(wish.answer["order"]["lines"]) for wish in rush.wishes if wish.answer and wish.answer["order"]["state"] == "CONFIRMED")
-
-
-def is_searched(shell: Shell) -> bool:
-    """Whether the index answers, and what it has is what is on sale."""
-    answer = shell.get(f"{SEARCH}{10 + time.monotonic_ns() % 80}")
-    return (answer["source"], answer["totalSize"]) == ("INDEX", str(len(SKUS)))
-
-
-async def counted(shell: Shell, rush: Rush, since: float, bar: float = BAR) -> None:
-    """Within the bar, what has been confirmed by now is in the live ranking."""
-    wanted = lines(rush)
-    await until(lambda: sum(ranked(shell).values()) >= wanted, max(0.1, bar - (time.monotonic() - since)))
 
 
 def applied(nodes: RedisNodes, name: str) -> int:
@@ -249,8 +201,10 @@ async def test_another_member_takes_the_place_of_the_primary_of_mongodb(full: Sh
 async def test_orders_go_on_without_the_bus_and_the_index(full: Shell, rush: Rush, rows: list[Row], victim: str, number: signal.Signals):
     await go_well(rush)
 
-    row = await Hit(full, victim, number).over(full, rush, rows)
-    await counted(full, rush, time.monotonic())
+    hit = Hit(full, victim, number)
+    up_at = await hit.back(full)
+    print(f"all is well {await served(full, rush, up_at):.1f} s after {victim} was ready")
+    row = await hit.over(full, rush, rows)
 
     assert not row.refused
 

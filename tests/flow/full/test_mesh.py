@@ -11,8 +11,8 @@ import pymongo
 import pytest
 from pymongo.errors import ServerSelectionTimeoutError
 
-from tests.chaos.recovery import until
-from tests.full import BAR, DATABASES, MEMBERS, NODES, primary_and_heir
+from tests.chaos.recovery import BAR, until
+from tests.full import DATABASES, MEMBERS, NODES, primary_and_heir
 from tests.shell import Shell
 from tools.mesh import services
 
