@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _INTERVAL_SECONDS = 0.1
 """psycopg's own."""
-_PATIENCE_SECONDS = 4.0
+_PATIENCE_SECONDS = 2.0
 _ASIDE_SECONDS = 2
 """For a question over another connection."""
 _CANCEL_SECONDS = 2.0
