@@ -115,7 +115,7 @@ class SandboxGateway:
         sent = orjson.dumps(body) if body else None
         with tracing.span(f"{self.name} {what}", kind=tracing.SpanKind.CLIENT, attributes=attributes) as span:
             try:
-                async with self._session().request(verb, self._payments + path, data=sent, allow_redirects=False) as answer:
+                async with await self._session().request(verb, self._payments + path, data=sent, allow_redirects=False) as answer:
                     status, document = answer.status, await answer.read()
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise GatewayAway(self.name) from error

@@ -64,6 +64,7 @@ ELSEWHERE = {
     "cart/store.py:create": _CART,
     "cart/store.py:change": _CART,
     "cart/store.py:_locked:": _CART,
+    "cart/store.py:_active:": _CART,
     "ranking/audit.py": _RANKED,
     "ranking/boards.py:top": _RANKED,
     "ranking/boards.py:rank": _RANKED,

@@ -149,7 +149,7 @@ class Instrument(ast.NodeTransformer):
             case ast.Attribute(value=ast.Name(id="self"), attr=name):
                 return name not in self._methods
             case ast.Attribute(value=ast.Name(id=name), attr=attribute):
-                return name not in self._known and attribute not in _WAITING
+                return (name not in self._known or attribute == "connect") and attribute not in _WAITING
             case ast.Attribute(attr=attribute):
                 return attribute not in _WAITING
             case _:
