@@ -28,7 +28,8 @@ class Two:
     """The pair, its processes, and what was written to it."""
 
     def __init__(self, folder: Path) -> None:
-        sockets = folder / "pg"
+        # A name that nobody else's has: a server is known by it, and what is left of one is killed by it.
+        sockets = folder / f"{folder.parent.name}-{folder.name}"
         sockets.mkdir(exist_ok=True)
         self.pair = Pair(folder / "postgres", sockets)
         self.url = Postgres(folder / "postgres", sockets).url()
