@@ -81,8 +81,8 @@ class Pair:
 
     Args:
         directory: where their data are, and who is the primary (`primary`).
-        sockets: where each has a folder for its own socket; the socket in it is the primary's. Its name is nobody else's on this machine: what
-            is left of a server is known by it.
+        sockets: where each has a folder for its own socket; the socket in it is the primary's. Its name is nobody else's on this machine:
+            what is left of a server is known by it.
         passfile: as for `Postgres`.
     """
 
