@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 _RETRIES = 3
 _WAIT_FOR_CONNECTION_SECONDS = 5.0
-_CONNECT_SECONDS = 3
+_CONNECT_SECONDS = 2
 _IDLE_SECONDS = 60.0
 _TRUSTED_SECONDS = 5.0
 """How long after its last answer a connection is taken for a live one."""
