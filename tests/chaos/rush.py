@@ -170,3 +170,12 @@ def _record(sku: str) -> ProductRecord:
         product_id=sku, title=sku, category_path=["Rush"], variants=[catalog_pb2.Variant(sku=sku)], state=catalog_pb2.Product.ACTIVE
     )
     return ProductRecord(0, product, [price_of(sku, "USD", 1000)], {sku: UNITS})
+
+
+@asynccontextmanager
+async def rushing(front: Front, rate: float) -> AsyncIterator[Rush]:
+    """Orders at a rate, for the length of the block."""
+    rush = Rush(front, rate)
+    await rush.prepare()
+    async with rush.running():
+        yield rush

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.recovery import RATE, Row, assert_nothing_is_lost, back, go_well, recovered
-from tests.chaos.rush import Rush
+from tests.chaos.rush import Rush, rushing
 from tests.sandbox import SandboxClient
 from tests.shell import Shell
 
@@ -50,9 +50,7 @@ def rows() -> list[Row]:
 @pytest.fixture(scope="module")
 async def rush(shell: Shell) -> AsyncIterator[Rush]:
     """Orders, all the time; the gateway tells twice, late and out of order, and of some payments nothing."""
-    rush = Rush(shell, RATE)
-    await rush.prepare()
-    async with rush.running():
+    async with rushing(shell, RATE) as rush:
         yield rush
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.chaos.full_service import SEARCH, asking, counted, is_searched, ranked, served
 from tests.chaos.recovery import BAR, RATE, Row, assert_nothing_is_lost, back, go_well, recovered, until
-from tests.chaos.rush import Rush
+from tests.chaos.rush import Rush, rushing
 from tests.full import Hit, RedisNodes, mongo_primary, primary_and_heir
 from tests.resharding import More, move
 from tests.shell import Shell
@@ -39,9 +39,7 @@ WHERE state = 'CONFIRMED' GROUP BY 1
 @pytest.fixture(scope="module")
 async def rush(full: Shell) -> AsyncIterator[Rush]:
     """Orders, all the time."""
-    rush = Rush(full, RATE)
-    await rush.prepare()
-    async with rush.running():
+    async with rushing(full, RATE) as rush:
         yield rush
 
 

@@ -19,7 +19,7 @@ import pytest
 from services.kit.events.pulsar.address import Address
 from tests.chaos.full_service import served
 from tests.chaos.recovery import BAR, RATE, Row, assert_nothing_is_lost, go_well, recovered
-from tests.chaos.rush import Rush
+from tests.chaos.rush import Rush, rushing
 from tests.linked import NEEDED, SPARED, Linked
 
 pytestmark = [pytest.mark.edge, pytest.mark.full]
@@ -41,9 +41,7 @@ def linked(pulsar_jars: Path, opensearch_distribution: Path) -> Iterator[Linked]
 @pytest.fixture(scope="module")
 async def rush(linked: Linked) -> AsyncIterator[Rush]:
     """Orders, all the time."""
-    rush = Rush(linked, RATE)
-    await rush.prepare()
-    async with rush.running():
+    async with rushing(linked, RATE) as rush:
         yield rush
 
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 import stat
-import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-import yaml
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
@@ -30,7 +25,6 @@ from services.kit.connections import SharedConnections, Unconfigured
 from services.kit.errors import Unavailable
 from services.kit.events.port import Event, Subscription, Topic
 from services.kit.events.postgres_bus import MIGRATIONS as EVENTS_MIGRATIONS
-from services.kit.rpc.client import ClientChannel, socket_channel
 from services.kit.rpc.server import SocketTaken
 from services.kit.runtime import Runtime, StartFailed
 from services.kit.service import Parts, Service, ServiceKit
@@ -38,47 +32,14 @@ from services.kit.settings import Settings
 from services.kit.telemetry.store import read_trace
 from services.kit.timers import Timer
 from tests.contract.echo import Echo, pb, stubs
+from tests.unit.kit.hosting import NAME, connected, echo_service, echo_stub, running, settings_in
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
-NAME = "bazaar.test.v1.EchoService"
 
 
 @pytest.fixture
 def settings(folder: Path) -> Settings:
-    policy = {
-        "identities": {"edge": {"on_behalf_of_user": True}, "front": {}},
-        "methods": {f"{NAME}/{method}": {"callers": ["edge", "front"], "roles": ["anyone"]} for method in ("Echo", "Repeat")},
-    }
-    (folder / "policy.yaml").write_text(yaml.safe_dump(policy))
-    return Settings(
-        listen=f"unix:{folder}/w.sock",
-        policy=folder / "policy.yaml",
-        drain_timeout_seconds=5,
-        start_timeout_seconds=0.3,
-    )
-
-
-def echo_service(servicer: Echo | None = None, **parts: Any) -> Service:
-    add = stubs.add_EchoServiceServicer_to_server
-    return Service("echo", lambda kit: Parts(servicers=[(add, servicer or Echo())], **parts))
-
-
-@asynccontextmanager
-async def running(services: Sequence[Service], settings: Settings) -> AsyncIterator[Runtime]:
-    runtime = Runtime(services, settings)
-    try:
-        await runtime.start()
-        yield runtime
-    finally:
-        await runtime.stop()
-
-
-def connected(settings: Settings) -> grpc.aio.Channel:
-    return socket_channel(settings.listen)
-
-
-def echo_stub(channel: grpc.aio.Channel) -> Any:
-    return stubs.EchoServiceStub(ClientChannel(channel, "edge", "echo", speaks_for_users=True, is_far=False))
+    return settings_in(folder)
 
 
 @pytest.mark.parametrize("name", ["", NAME])
@@ -147,42 +108,6 @@ async def test_a_path_too_long_to_bind_is_told_plainly(settings: Settings, folde
             pass
 
 
-async def test_a_drain_lets_a_call_finish(settings: Settings):
-    started, may_finish = asyncio.Event(), asyncio.Event()
-
-    async def wait(request: Any, context: Any) -> Any:
-        started.set()
-        await may_finish.wait()
-        return pb.EchoResponse(text="finished")
-
-    servicer = Echo()
-    servicer.echo = wait
-    async with connected(settings) as channel:
-        async with running([echo_service(servicer)], settings):
-            call = asyncio.ensure_future(echo_stub(channel).Echo(pb.EchoRequest()))
-            await started.wait()
-            asyncio.get_running_loop().call_later(0.1, may_finish.set)
-        answer = await call
-
-    assert answer.text == "finished"
-
-
-async def test_a_drain_ends_open_streams_with_unavailable(settings: Settings):
-    async def forever(request: Any, context: Any) -> AsyncIterator[Any]:
-        yield pb.EchoResponse(text="first")
-        await asyncio.Event().wait()
-
-    servicer = Echo()
-    servicer.repeat = forever
-    async with connected(settings) as channel:
-        async with running([echo_service(servicer)], settings):
-            call = echo_stub(channel).Repeat(pb.EchoRequest())
-            await call.read()
-        code = await call.code()
-
-    assert code is grpc.StatusCode.UNAVAILABLE
-
-
 async def test_services_of_one_process_call_each_other_in_their_own_names(settings: Settings):
     servicer, callers = Echo(), list[str]()
 
@@ -241,22 +166,6 @@ def _tasks() -> set[asyncio.Task[Any]]:
     return {task for task in asyncio.all_tasks() if "pymongo" not in str(task)}
 
 
-async def test_background_work_is_cancelled_at_drain(settings: Settings):
-    started, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def work() -> None:
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-
-    async with running([echo_service(background=[work])], settings):
-        await started.wait()
-
-    assert cancelled.is_set()
-
-
 async def test_a_committed_event_reaches_its_subscriber_and_what_a_leader_does_is_done(settings: Settings, folder: Path, postgres: Any):
     database_url, events_url = postgres.fresh_database(), postgres.fresh_database()
     await migrations.migrate(database_url, [("kit", migrations.KIT_MIGRATIONS)])
@@ -297,27 +206,3 @@ async def test_a_committed_event_reaches_its_subscriber_and_what_a_leader_does_i
         await led.wait()
 
     assert (arrived.id, pb.EchoEvent.FromString(arrived.payload).answered.text) == (sent.id, "hello")
-
-
-async def test_sigterm_ends_a_process_cleanly(settings: Settings, folder: Path):
-    program = f"""
-import uvloop
-from pathlib import Path
-from services.kit.runtime import Runtime
-from services.kit.service import Parts, Service
-from services.kit.settings import Settings
-
-settings = Settings(listen={settings.listen!r}, policy=Path({str(settings.policy)!r}))
-uvloop.run(Runtime([Service("echo", lambda kit: Parts(servicers=[]))], settings).run())
-"""
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, cwd=os.getcwd())
-    try:
-        async with connected(settings) as channel, asyncio.timeout(20):
-            await HealthStub(channel).Check(HealthCheckRequest(), wait_for_ready=True)
-            child.send_signal(signal.SIGTERM)
-            code = await child.wait()
-    finally:
-        if child.returncode is None:
-            child.kill()
-
-    assert code == 0
