@@ -59,6 +59,8 @@ class Backend:
     """What the edges' shared limits are counted in."""
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
     """Cleared, writes and rankings that are kept wait for it."""
+    is_away: bool = False
+    """Rankings are refused."""
     shed_from: int = 0
     """Set, it refuses what isn't of priority 1, and says from which priority on."""
     sampled: dict[str, str] = field(default_factory=dict)
@@ -80,6 +82,8 @@ class Ranking(ranking_service_pb2_grpc.RankingServiceServicer):
     async def QueryTopProducts(self, request, context):
         self._backend.note(context)
         context.set_trailing_metadata((("x-bazaar-sampled", "0"),))
+        if self._backend.is_away:
+            await context.abort(grpc.StatusCode.UNAVAILABLE)
         product = {"rank": 1, "product_id": self._backend.shown or request.category, "orders": 2}
         is_large = request.category.startswith("cached-large")
         large = [{"rank": 2, "product_id": LONG, "orders": 1}] * (request.limit or LARGE_COUNT)
@@ -251,6 +255,7 @@ def backend(running_backend: Backend) -> Backend:
     running_backend.calls = 0
     running_backend.metadata = {}
     running_backend.shown = ""
+    running_backend.is_away = False
     running_backend.shed_from = 0
     running_backend.let_go.set()
     return running_backend

@@ -54,6 +54,21 @@ async def test_while_one_asks_anew_the_others_get_the_old_answer(client, backend
     assert (winner(await client.get(TOP, params=question)), backend.calls) == ("new", 2)
 
 
+async def test_who_asks_anew_in_vain_is_told_and_the_others_get_the_old_answer(client, backend, question):
+    backend.shown = "old"
+    await client.get(TOP, params=question)
+    backend.is_away = True
+
+    async def status():
+        return (await client.get(TOP, params=question)).status_code
+
+    await eventually(status, 503)
+    asked = backend.calls
+
+    assert [winner(await client.get(TOP, params=question)) for _ in range(3)] == ["old"] * 3
+    assert backend.calls == asked
+
+
 async def test_what_was_asked_at_once_is_not_asked_anew_at_once(client, backend):
     questions = [{"category": f"cached-{uuid.uuid4().hex}"} for _ in range(20)]
 
