@@ -24,7 +24,7 @@ pytest_plugins = [
     "tests.redis_cluster",
     "tests.shop_fixtures",
     "tests.spread",
-    "tests.sample",
+    "tests.summary",
 ]
 
 

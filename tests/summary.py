@@ -1,6 +1,8 @@
-"""Says how much of what could be tried has been."""
+"""What a run says at its end: why some tests were skipped, and how much of what could be tried has been."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import pytest
 
@@ -8,6 +10,18 @@ from tests.chaos.failpoints import cases
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Before the list of what failed: a reason has one line, however many it kept, so that failures are not lost among them."""
+    _skipped(terminalreporter)
+    _failpoints(terminalreporter)
+
+
+def _skipped(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.getreports("skipped"))
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"skipped {count}: {reason}")
+
+
+def _failpoints(terminalreporter: pytest.TerminalReporter) -> None:
     tried = [
         report.nodeid
         for outcome in ("passed", "failed")
