@@ -19,8 +19,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, TypeVar, cast
 
 from opentelemetry import trace
+from redis._parsers import AsyncCommandsParser
 from redis.asyncio import RedisCluster
-from redis.asyncio.cluster import ClusterPipeline
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands import READ_COMMANDS
@@ -54,6 +55,7 @@ class Cluster(RedisCluster):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)  # pyright: ignore[reportUnknownMemberType]
+        self.commands_parser = _Commands()
         self._turns = asyncio.Semaphore(IN_FLIGHT)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -104,6 +106,18 @@ class Cluster(RedisCluster):
             if not any(reason in str(error) for reason in ("cannot be connected", "could not agree")):
                 raise
             raise RedisUnavailable("Redis does not answer") from error
+
+
+class _Commands(AsyncCommandsParser):
+    """What commands there are, asked once. redis-py asks whenever it asks who serves what, and of the first primary: one that hangs would
+    keep all waiting, whatever node they want.
+    """
+
+    async def initialize(self, node: ClusterNode | None = None) -> None:
+        if node and self.commands:
+            self.node = node
+        else:
+            await super().initialize(node)
 
 
 class _Pipeline(ClusterPipeline):

@@ -71,6 +71,20 @@ async def test_other_slots_are_served_meanwhile(redis: RedisCluster, redis_clust
     assert await redis.get(other) == b"4"
 
 
+async def test_a_node_that_hangs_keeps_no_other_slots_waiting(redis: RedisCluster, redis_cluster: Cluster):
+    key = await kept(redis)
+    other = next(f"stock:{number}" for number in range(1000) if redis.keyslot(f"stock:{number}") > 11_000)
+    await redis.set(other, 4)
+    redis_cluster.running[0].send(signal.SIGSTOP)
+    try:
+        with pytest.raises(RedisUnavailable):
+            await redis.pipeline().get(key).execute()
+
+        assert await redis.get(other) == b"4"
+    finally:
+        redis_cluster.running[0].kill()
+
+
 async def test_a_pipeline_that_fails_breaks_off_nothing_that_others_wait_for(redis: RedisCluster, redis_cluster: Cluster):
     key = await kept(redis)
     other = next(f"list:{number}" for number in range(1000) if redis.keyslot(f"list:{number}") > 11_000)
