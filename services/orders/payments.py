@@ -43,6 +43,9 @@ def settle_what_is_paid(store: OrderStore, settlement: Settlement) -> Subscripti
             await _follow(event, message, _STATES[message.WhichOneof("event") or ""])
 
     async def _follow(event: Event, message: events_pb2.PaymentEvent, state: str) -> None:
+        if state == "CAPTURED" and await settlement.captured(event.key, event.aggregate_version):
+            return
+
         def note(order: Order, now: object) -> Order:
             return payment_told(order, state, event.aggregate_version, at=event.occurred_at)
 
@@ -55,7 +58,5 @@ def settle_what_is_paid(store: OrderStore, settlement: Settlement) -> Subscripti
         except OrderNotFound:
             # Money without an order goes back below; of anything else nobody needs to hear.
             pass
-        if state == "CAPTURED":
-            await settlement.captured(event.key)
 
     return Subscription("payments", GROUP, handle, types=_TYPES, patience=PATIENT)

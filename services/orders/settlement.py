@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import grpc
 import structlog
@@ -21,8 +21,8 @@ from services.kit.clock import Clock, system_clock
 from services.kit.rpc.status import reason_of
 from services.kit.telemetry import tracing
 from services.orders.model import IllegalMove, Order, OrderNotFound, State, VersionStale, cancelled, cancelling, confirmed
-from services.orders.paying import HOLD_GRACE, awaiting, pay_until, payment_failed
-from services.orders.store import OrderStore
+from services.orders.paying import HOLD_GRACE, awaiting, pay_until, payment_failed, payment_told
+from services.orders.store import Decide, OrderStore
 
 EXPIRED, OUT_OF_STOCK, PAYMENT_FAILED = "EXPIRED", "OUT_OF_STOCK", "PAYMENT_FAILED"
 """Why an order is cancelled by itself."""
@@ -57,9 +57,7 @@ class Settlement:
             IllegalMove: it isn't waiting for its payment.
             AioRpcError: the stock is gone (OUT_OF_STOCK): the order has been cancelled; or inventory can't be asked.
         """
-        async with self._cancelled_without_stock(order_id):
-            await self._inventory.CommitReservation(inventory_pb2.CommitReservationRequest(order_id=order_id))
-        return await self._store.change(order_id, lambda order, now: confirmed(order, payment_state, at=now))
+        return await self._confirm(order_id, lambda order, now: confirmed(order, payment_state, at=now))
 
     async def await_payment(self, order_id: str) -> Order:
         """Gives the customer the time to pay, and holds the stock for as long and a little longer. Idempotent.
@@ -78,18 +76,31 @@ class Settlement:
                 await self._inventory.ExtendReservation(ask)
         return await self._store.change(order_id, lambda order, now: awaiting(order, at=now))
 
-    async def captured(self, order_id: str) -> None:
-        """What follows from a payment: its order is confirmed, or the money goes back. Idempotent."""
+    async def captured(self, order_id: str, version: int) -> bool:
+        """What follows from a payment: its order is confirmed, or the money goes back. Idempotent.
+
+        Args:
+            version: of the payment.
+
+        Returns:
+            Whether the order is confirmed; it then says that it is paid.
+        """
+
+        def paid(order: Order, now: datetime) -> Order:
+            return payment_told(confirmed(order, "CAPTURED", at=now), "CAPTURED", version, at=now)
+
         try:
-            await self.confirm(order_id, "CAPTURED")
+            await self._confirm(order_id, paid)
+            return True
         except (IllegalMove, OrderNotFound):
             # It came to nothing meanwhile, or never was.
-            await self._payments.VoidPayment(payments_service_pb2.VoidPaymentRequest(order_id=order_id))
+            pass
         except grpc.aio.AioRpcError as error:
             # Then the order is cancelled: its money has been sent back with that, or this does it.
             if reason_of(error) not in _STOCK_IS_GONE:
                 raise
-            await self._payments.VoidPayment(payments_service_pb2.VoidPaymentRequest(order_id=order_id))
+        await self._payments.VoidPayment(payments_service_pb2.VoidPaymentRequest(order_id=order_id))
+        return False
 
     async def fail_payment(self, order_id: str, reason: str) -> None:
         """What follows when the customer couldn't pay: the order is cancelled. Idempotent; one that is paid or ended stays as it is."""
@@ -162,6 +173,11 @@ class Settlement:
             if answer.payment.state in _UNDER_WAY and order.due_at != (await self.await_payment(order.order_id)).due_at:
                 return
         await self.cancel(order.order_id, reason=EXPIRED, version=order.version)
+
+    async def _confirm(self, order_id: str, decide: Decide) -> Order:
+        async with self._cancelled_without_stock(order_id):
+            await self._inventory.CommitReservation(inventory_pb2.CommitReservationRequest(order_id=order_id))
+        return await self._store.change(order_id, decide)
 
     @asynccontextmanager
     async def _cancelled_without_stock(self, order_id: str) -> AsyncGenerator[None]:

@@ -15,7 +15,7 @@ from services.kit.rpc import calls
 from services.kit.telemetry import tracing
 from services.payments import wire
 from services.payments.clearing import Clearing
-from services.payments.decisions import Create, Report, Void, checked
+from services.payments.decisions import Create, Report, Void, checked, decide
 from services.payments.gateway import Gateway, GatewayNotFound
 from services.payments.model import Method, Payment, PaymentNotFound, State, next_step
 from services.payments.store import PaymentStore
@@ -69,7 +69,12 @@ class PaymentsServicer(PaymentsServiceServicer):
         if known.gateway != gateway.name:
             # No gateway's word counts for another one's payment.
             raise PaymentNotFound(payment_id=notice.payment_id)
-        payment = await self._payments.submit(Report(_traced(known.order_id), notice), calls.current().deadline)
+        report = Report(_traced(known.order_id), notice)
+        if decide(report, known, known.updated_at) is known:
+            # A repeat, or old news: what is committed says more, and no state that can follow makes it news. (But for a refund, which is
+            # made when the payment is REFUNDING already; told of before, it is asked for again.)
+            return pb.ReceiveWebhookResponse()
+        payment = await self._payments.submit(report, calls.current().deadline)
         if payment.version > known.version:
             self._go_on(payment)
         return pb.ReceiveWebhookResponse()

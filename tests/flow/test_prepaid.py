@@ -65,6 +65,16 @@ async def _entries(shop: Shop, order_id: str) -> list[str]:
     return shop.sandbox.entries(order_id)
 
 
+async def test_a_payment_and_the_confirmation_that_follows_are_one_change(shop: Shop, buyer: Customer):
+    sku = await shop.stocked(3)
+    placed = await shop.place(buyer, (sku, 1))
+    shop.sandbox.pay(placed.payment_link)
+    await eventually(lambda: shop.stands(buyer, placed.order.order_id), ("CONFIRMED", "CAPTURED"))
+
+    versions = "SELECT version, payment_version FROM orders WHERE order_id = %s"
+    assert await shop.execute("orders", versions, placed.order.order_id) == [(placed.order.version + 1, 2)]
+
+
 async def test_the_stock_is_held_for_as_long_as_the_customer_may_pay(shop: Shop, buyer: Customer):
     sku = await shop.stocked(3)
     order = (await shop.place(buyer, (sku, 1))).order
