@@ -113,8 +113,8 @@ class Stage:
     async def acked(self, group: str | None = None, seconds: float = 10) -> None:
         """Waits until the group has nothing to do."""
         give_up = time.monotonic() + seconds
-        while any(part.waiting or part.retrying for part in await self.bus.depth(group or self.group)):
-            assert time.monotonic() < give_up, f"the group still has work after {seconds} s"
+        while left := [part for part in await self.bus.depth(group or self.group) if part.waiting or part.retrying]:
+            assert time.monotonic() < give_up, f"the group still has work after {seconds} s: {left}"
             await asyncio.sleep(0.005)
 
 
