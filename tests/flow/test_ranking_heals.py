@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -42,7 +43,16 @@ async def sold(shop: Shop, buyer: Customer) -> tuple[str, list[tuple[str, int, i
     # The ranking is the same before the last order has come and after it has gone.
     await eventually(lambda: lines_told(shop, category_of((root,))), 5)
     await eventually(lambda: shop.top(category_of((root,))), top)
+    # History answers as well while the board is only being filled.
+    await eventually(lambda: applied(shop, category_of((root,))), 5)
     return category_of((root,)), top
+
+
+async def applied(shop: Shop, root: str) -> int:
+    """How many lines a root's board has; 0 without one."""
+    with RedisClient.from_url(shop.settings.redis_url) as client:
+        heads: Any = client.keys(f"rank:{{{root}}}:*:head")
+        return int(client.hget(heads[0], "applied") or 0) if heads else 0  # type: ignore[arg-type]
 
 
 async def lines_told(shop: Shop, root: str) -> int:
