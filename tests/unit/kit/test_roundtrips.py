@@ -10,22 +10,13 @@ from psycopg import sql
 from services.kit.database import Connection, Database
 from services.kit.telemetry import tracing
 from tests.spans import recorded
+from tests.unit.kit.pens import colours, pens_in
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    await database.open()
-    async with database.connection() as connection:
-        await connection.execute("CREATE TABLE pens (id int PRIMARY KEY, colour text)")
-        await connection.execute("INSERT INTO pens VALUES (1, 'red'), (2, 'blue')")
-    yield database
-    await database.close()
-
-
-async def colours(database: Database) -> list[str]:
-    async with database.connection() as connection:
-        return [row["colour"] for row in await (await connection.execute("SELECT colour FROM pens ORDER BY id")).fetchall()]
+    async with pens_in(database_url) as database:
+        yield database
 
 
 async def prepared(connection: Connection) -> list[str]:
