@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import yaml
 from pymongo.errors import OperationFailure
 
 from services.kit.telemetry.store import find_trace, read_trace
-from tests.flow.edge.client import Customer, Edge, order_of
+from tests.flow.edge.client import Customer, Edge
 from tests.flow.mesh.conftest import LAMP
 from tests.invariants import violations
 from tests.running import RunningBazaar
@@ -64,10 +63,7 @@ def test_every_service_is_a_process(mesh: RunningBazaar):
 
 
 def test_an_order_goes_through_the_mesh_and_is_one_trace(edge: Edge, customer: Customer, mesh: RunningBazaar):
-    # The first order of a mesh that has just begun, on a machine with much else to do, may be told to come again (503); clients do.
-    ask, key = order_of(customer, LAMP), uuid.uuid4().hex
-    answer = edge.eventually(lambda: edge.call("POST", "/v1/orders", ask, user=customer, key=key), lambda found: found.status_code != 503)
-    order = answer.json()["order"]
+    order = edge.order(customer, LAMP)
     assert order["state"] == "CONFIRMED"
 
     def processes() -> set[str]:
