@@ -31,9 +31,10 @@ _CHANNEL_OPTIONS = (
     *SOCKET_OPTIONS,
     # Retries are ours: only of methods that are declared repeatable.
     ("grpc.enable_retries", 0),
-    # A worker is back within 2 s; a client must not still be waiting by then.
+    # Until it tries again a channel that found nobody fails every call: never for as long as a repeatable one tries (client_calls). gRPC
+    # takes 100 ms at the least, and up to a fifth more.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 100),
 )
 
 T = TypeVar("T", bound=float | None)
