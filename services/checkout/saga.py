@@ -22,9 +22,9 @@ from bazaar.orders.v1 import orders_pb2, orders_service_pb2
 from bazaar.payments.v1 import payments_pb2, payments_service_pb2
 from bazaar.pricing.v1 import pricing_pb2, pricing_service_pb2
 from bazaar.users.v1 import users_service_pb2
+from services.checkout.methods import TakenMethods
 from services.checkout.model import (
     CartEmpty,
-    MethodUnsupported,
     OrderCancelled,
     PriceChanged,
     RequestInProgress,
@@ -90,8 +90,11 @@ class Purchase:
 class PlaceOrderSaga:
     """One attempt to place one order."""
 
-    def __init__(self, neighbours: Neighbours, request: pb.PlaceOrderRequest, user_id: str, key: RequestKey | None) -> None:
+    def __init__(
+        self, neighbours: Neighbours, methods: TakenMethods, request: pb.PlaceOrderRequest, user_id: str, key: RequestKey | None
+    ) -> None:
         self._to = neighbours
+        self._methods = methods
         self._request = request
         self._user_id = user_id
         self._key = key
@@ -180,14 +183,11 @@ class PlaceOrderSaga:
     async def _gather(self) -> Purchase:
         """What is bought, where it goes, whether it can be paid like this, and what it costs."""
         request = self._request
-        *cart, address, methods = await together(
+        await self._methods.check(request.payment_method)
+        *cart, address = await together(
             *self._asked_of_cart(),
             self._to.users.GetAddress(users_service_pb2.GetAddressRequest(user_id=self._user_id, address_id=request.address_id)),
-            self._to.payments.ListMethods(payments_service_pb2.ListMethodsRequest()),
         )
-        if request.payment_method not in methods.methods:
-            name = payments_pb2.Payment.Method.Name(request.payment_method)
-            raise MethodUnsupported(f"The shop doesn't take {name} now.", method=name)
         cart_id, chosen = (cart[0].cart_id, cart[0].lines) if cart else ("", request.lines)
         lines = total_by_sku((line.sku, line.quantity) for line in chosen)
         if not lines:

@@ -11,6 +11,7 @@ from bazaar.checkout.v1 import checkout_service_pb2_grpc
 from bazaar.orders.v1 import orders_pb2, orders_service_pb2
 from bazaar.payments.v1 import payments_pb2, payments_service_pb2
 from services.checkout.cohorts import Cohort, Gate
+from services.checkout.methods import TakenMethods
 from services.checkout.model import GatewayAway, NothingToPay
 from services.checkout.saga import Neighbours, PlaceOrderSaga
 from services.kit.errors import DeadlineExceeded, Overloaded
@@ -30,13 +31,14 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
 
     def __init__(self, neighbours: Neighbours) -> None:
         self._neighbours = neighbours
+        self._methods = TakenMethods(neighbours.payments)
         self._gate = Gate()
 
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, context: grpc.aio.ServicerContext) -> pb.PlaceOrderResponse:
         call = current()
         remaining = call.remaining()
         patience = (_PATIENCE.total_seconds() if remaining is None else remaining) / 2
-        saga = PlaceOrderSaga(self._neighbours, request, call.principal.id, request_key(request))
+        saga = PlaceOrderSaga(self._neighbours, self._methods, request, call.principal.id, request_key(request))
         cohort = await self._let_in(patience)
         # A customer who hangs up in the middle of it has ordered all the same.
         return await outlive_caller(self._placed(saga, patience, cohort), _BUDGET + timedelta(seconds=patience))

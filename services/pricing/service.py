@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,7 +66,11 @@ class PricingServicer(pricing_service_pb2_grpc.PricingServiceServicer):
         model.refuse_coupon(request.coupon_code)
         units = model.add_up((line.sku, line.quantity) for line in request.lines)
         skus = list(units)
-        goods, prices, rates = await asyncio.gather(self._goods(skus), self._prices.prices(skus), self._rates.rates())
+        # Under way while the prices are read.
+        request_of_goods = catalog_service_pb2.BatchGetProductsRequest(skus=skus, read_mask=_QUOTED_FIELDS)
+        asked = self._catalog.BatchGetProducts(request_of_goods, timeout=CATALOG_TIMEOUT_SECONDS)
+        prices, rates = await self._prices.prices(skus), await self._rates.rates()
+        goods = _on_sale(await asked, skus)
         currency, unit_prices = model.unit_prices(skus, [price for price, _ in prices], request.currency)
         quote = wire.quote_to_proto(model.bill(units, goods, unit_prices, currency, rates, request.country, request.state))
         quote.quote_id = uuid7()
@@ -106,20 +109,19 @@ class PricingServicer(pricing_service_pb2_grpc.PricingServiceServicer):
     async def ListShippingRates(self, request: pb.ListShippingRatesRequest, context: Any) -> pb.ListShippingRatesResponse:
         return pb.ListShippingRatesResponse(rates=[wire.shipping_rate_to_proto(rate) for rate in await self._rates.shipping_rates()])
 
-    async def _goods(self, skus: Sequence[str]) -> dict[str, Good]:
-        """What is on sale, by SKU.
 
-        Raises:
-            SkuNotFound: one of them isn't.
-        """
-        request = catalog_service_pb2.BatchGetProductsRequest(skus=skus, read_mask=_QUOTED_FIELDS)
-        answer = await self._catalog.BatchGetProducts(request, timeout=CATALOG_TIMEOUT_SECONDS)
-        on_sale = (product for product in answer.products if product.state == catalog_pb2.Product.ACTIVE)
-        goods = {good.sku: good for product in on_sale for good in wire.goods_from(product)}
-        for sku in skus:
-            if sku not in goods:
-                raise SkuNotFound(f"{sku} is not on sale", sku=sku)
-        return goods
+def _on_sale(answer: catalog_service_pb2.BatchGetProductsResponse, skus: Sequence[str]) -> dict[str, Good]:
+    """What is on sale, by SKU.
+
+    Raises:
+        SkuNotFound: one of them isn't.
+    """
+    on_sale = (product for product in answer.products if product.state == catalog_pb2.Product.ACTIVE)
+    goods = {good.sku: good for product in on_sale for good in wire.goods_from(product)}
+    for sku in skus:
+        if sku not in goods:
+            raise SkuNotFound(f"{sku} is not on sale", sku=sku)
+    return goods
 
 
 def _user_id() -> str:

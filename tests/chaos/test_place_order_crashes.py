@@ -15,9 +15,9 @@ State = orders_pb2.Order.State
 
 STEPS = [
     "orders.OpenOrder",
+    "payments.ListMethods",
     "cart.GetCheckoutLines",
     "users.GetAddress",
-    "payments.ListMethods",
     "pricing.CreateQuote",
     "inventory.Reserve",
     "orders.SubmitOrder",

@@ -15,6 +15,7 @@ from bazaar.payments.v1 import payments_pb2, payments_service_pb2
 from bazaar.pricing.v1 import pricing_pb2, pricing_service_pb2
 from bazaar.type.v1.money_pb2 import Money
 from bazaar.users.v1 import users_pb2, users_service_pb2
+from services.checkout.methods import TakenMethods
 from services.checkout.saga import Neighbours, PlaceOrderSaga
 from services.inventory.model import Balance
 from services.inventory.service import InventoryServicer
@@ -106,13 +107,15 @@ class World:
         self._listener = settle_what_is_paid(orders, self.settlement)
         counter: Any = Counter()
         self._neighbours = Neighbours(counter, counter, counter, to_inventory, cast("Any", self.to_orders), cast("Any", self.to_payments))
+        self._methods = TakenMethods(self._neighbours.payments)
 
     async def place(self, key: str, units: dict[str, int], method: str) -> checkout_service_pb2.PlaceOrderResponse:
         """One attempt at an order; it waits for no rival."""
         lines = [checkout_service_pb2.PlaceOrderRequest.Line(sku=sku, quantity=quantity) for sku, quantity in units.items()]
         request = checkout_service_pb2.PlaceOrderRequest(lines=lines, payment_method=payments_pb2.Payment.Method.Value(method))
         calls.enter(calls.Call("PlaceOrder", "edge", PRINCIPAL))
-        return await PlaceOrderSaga(self._neighbours, request, USER, RequestKey(PRINCIPAL.key, "PlaceOrder", key, b"same")).run(0)
+        attempt = RequestKey(PRINCIPAL.key, "PlaceOrder", key, b"same")
+        return await PlaceOrderSaga(self._neighbours, self._methods, request, USER, attempt).run(0)
 
     async def cancel(self, order_id: str) -> None:
         await self.to_orders.CancelOrder(orders_service_pb2.CancelOrderRequest(order_id=order_id))

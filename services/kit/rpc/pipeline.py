@@ -40,7 +40,8 @@ UNREADABLE = object()
 _UNCOUNTED = nullcontext()
 
 UNARY_TIMEOUT_SECONDS = 30.0
-"""For a unary call that comes without a deadline to a method without a timeout of its own."""
+"""At most, for a unary call to a method without a timeout of its own. How long a service waits for another is its own affair: only where
+it doesn't say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ class Method:
         self._rules = rules
         self._cap = cap
         granted = rules.policy.grant(path).timeout
-        self._timeout = _own_timeout(granted.total_seconds() if granted else None, handler)
+        self._granted = granted.total_seconds() if granted else None
+        self._usual = None if handler.response_streaming else UNARY_TIMEOUT_SECONDS
         facts = facts_of(path)
         self._priority = facts.priority
         self._streams = rules.streams if handler.response_streaming else nullcontext()
@@ -128,9 +130,8 @@ class Method:
             raise
 
     async def _admitted(self, request: Any, context: Context, metadata: dict[str, Any], caller: str) -> Any:
-        left, own = cast("float | None", context.time_remaining()), self._timeout
-        # The transport enforces the caller's deadline; only one of our own needs a clock here.
-        limit = own if own is not None and (left is None or own < left) else None
+        left = cast("float | None", context.time_remaining())
+        limit = self._limit(left, caller)
         policy = self._rules.policy
         # Asked at each call: the policy may change.
         grant = policy.grant(self._path)
@@ -148,6 +149,13 @@ class Method:
             self._check(request)
         answer = self._answer(request, context)
         return await (answer if limit is None else within(limit, answer))
+
+    def _limit(self, left: float | None, caller: str) -> float | None:
+        """How many seconds the call may take; None where the transport, which enforces the caller's deadline, cuts it off before that."""
+        own = self._granted
+        if own is None and (left is None or caller == EDGE):
+            own = self._usual
+        return own if own is not None and (left is None or own < left) else None
 
     async def _write_all(self, request: Any, context: Context) -> None:
         async with aclosing(self._behaviour(request, context)) as responses:
@@ -169,12 +177,6 @@ def _announcing(facts: MethodFacts) -> Announce | None:
     if facts.response and facts.cacheable_seconds:
         return caching(facts.response, facts.cacheable_seconds)
     return locating(facts.response, facts.creates) if facts.response and facts.creates else None
-
-
-def _own_timeout(granted: float | None, handler: Handler) -> float | None:
-    if granted is None and not handler.response_streaming:
-        return UNARY_TIMEOUT_SECONDS
-    return granted
 
 
 def _behaviour_of(handler: Handler) -> Callable[[Any, Any], Any]:
