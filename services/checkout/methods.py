@@ -25,10 +25,10 @@ class TakenMethods:
     def __init__(self, payments: PaymentsServiceAsyncStub, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._payments = payments
         self._monotonic = monotonic
-        self._taken: frozenset[payments_pb2.Payment.Method] = frozenset()
+        self._taken: frozenset[payments_pb2.Payment.Method.ValueType] = frozenset()
         self._asked_at = 0.0
 
-    async def check(self, method: payments_pb2.Payment.Method) -> None:
+    async def check(self, method: payments_pb2.Payment.Method.ValueType) -> None:
         """Lets a method pass.
 
         Raises:

@@ -137,6 +137,21 @@ async def test_a_call_without_any_deadline_gets_ten_seconds(echo: Served):
     assert 9 < seen[0] <= 10 * GRPC_TOLERANCE
 
 
+@pytest.mark.parametrize(("caller", "most"), [("edge", 30), ("checkout", 90)])
+async def test_of_a_client_thirty_seconds_are_enough_and_of_a_service_what_it_says(echo: Served, caller: str, most: float):
+    seen: list[float | None] = []
+
+    async def note(request: Any, context: Any) -> Any:
+        seen.append(calls.current().remaining())
+        return pb.EchoResponse()
+
+    echo.service.echo = note
+    await echo.stub(caller).Echo(pb.EchoRequest(), timeout=90)
+
+    assert seen[0] is not None
+    assert most - 1 < seen[0] <= most * GRPC_TOLERANCE
+
+
 async def test_a_drain_lets_calls_finish_and_takes_no_new_ones(echo: Served):
     started, may_finish = asyncio.Event(), asyncio.Event()
 

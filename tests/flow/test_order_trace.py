@@ -76,7 +76,6 @@ def _of_trace(spans: list[Span], one: Span) -> list[Span]:
         (CHECKOUT, "orders OrdersService/OpenOrder"),
         (CHECKOUT, "cart CartService/GetCheckoutLines"),
         (CHECKOUT, "users UsersService/GetAddress"),
-        (CHECKOUT, "payments PaymentsService/ListMethods"),
         (CHECKOUT, "pricing PricingService/CreateQuote"),
         ("pricing PricingService/CreateQuote", "catalog CatalogService/BatchGetProducts"),
         (CHECKOUT, "inventory InventoryService/Reserve"),
