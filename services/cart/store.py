@@ -50,10 +50,12 @@ _ACTIVATE = """
 INSERT INTO active_carts (user_id, cart_id) VALUES (%s, %s) ON CONFLICT (user_id) DO UPDATE SET cart_id = excluded.cart_id
 """
 _ACTIVATE_FIRST = "INSERT INTO active_carts (user_id, cart_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+# Carts by ANY as well: planned while there were next to no items, which happens again and again, the joins alone would go through all of
+# them for as long as the plan is kept.
 _WRITE = """
 WITH gone AS (
     DELETE FROM cart_items USING unnest(%(gone_carts)s::uuid[], %(gone_skus)s::text[]) AS gone (cart_id, sku)
-    WHERE cart_items.cart_id = gone.cart_id AND cart_items.sku = gone.sku
+    WHERE cart_items.cart_id = ANY(%(gone_carts)s::uuid[]) AND (cart_items.cart_id, cart_items.sku) = (gone.cart_id, gone.sku)
 ), put AS (
     INSERT INTO cart_items (cart_id, sku, product_id, title, quantity, price_seen)
     SELECT * FROM unnest(%(put_carts)s::uuid[], %(skus)s::text[], %(product_ids)s::text[], %(titles)s::text[], %(quantities)s::int[],
@@ -64,7 +66,7 @@ UPDATE carts SET currency = changed.currency, item_count = changed.item_count, u
     due_at = changed.due_at
 FROM unnest(%(carts)s::uuid[], %(currencies)s::text[], %(item_counts)s::int[], %(versions)s::bigint[], %(due_ats)s::timestamptz[])
     AS changed (cart_id, currency, item_count, version, due_at)
-WHERE carts.cart_id = changed.cart_id
+WHERE carts.cart_id = ANY(%(carts)s::uuid[]) AND carts.cart_id = changed.cart_id
 """
 _ABANDON = """
 WITH due AS (SELECT cart_id FROM carts WHERE due_at <= %s ORDER BY due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
