@@ -183,11 +183,10 @@ class PlaceOrderSaga:
     async def _gather(self) -> Purchase:
         """What is bought, where it goes, whether it can be paid like this, and what it costs."""
         request = self._request
+        place_of = users_service_pb2.GetAddressRequest(user_id=self._user_id, address_id=request.address_id)
+        asked = [*self._asked_of_cart(), self._to.users.GetAddress(place_of)]
         await self._methods.check(request.payment_method)
-        *cart, address = await together(
-            *self._asked_of_cart(),
-            self._to.users.GetAddress(users_service_pb2.GetAddressRequest(user_id=self._user_id, address_id=request.address_id)),
-        )
+        *cart, address = await together(*asked)
         cart_id, chosen = (cart[0].cart_id, cart[0].lines) if cart else ("", request.lines)
         lines = total_by_sku((line.sku, line.quantity) for line in chosen)
         if not lines:
