@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bazaar.orders.v1 import orders_pb2
+from bazaar.payments.v1 import payments_pb2
 from services.checkout import methods
+from services.payments import model
+from services.payments.service import PaymentsServicer
 from tests.chaos.conftest import Victim
 from tests.chaos.steps import die, expire_claims, let_time_pass, states
 from tests.chaos.stops import Side
@@ -13,6 +16,7 @@ from tests.serving import refused
 from tests.shop import Customer, Shop, eventually
 
 State = orders_pb2.Order.State
+Method = payments_pb2.Payment.Method
 
 STEPS = [
     "orders.OpenOrder",
@@ -140,3 +144,19 @@ async def test_a_cancellation_that_was_cut_off_is_finished(shop: Shop, victim: V
 
     await eventually(lambda: states(shop, buyer), ["CANCELLED"])
     assert await shop.balance(sku) == (5, 0)
+
+
+async def test_an_order_by_a_method_that_was_given_up_meanwhile_is_refused_and_undone(
+    shop: Shop, buyer: Customer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(methods, "KEPT_SECONDS", 60.0)
+    sku = await shop.stocked(5)
+    await shop.order(await shop.customer(), (sku, 1), payment_method=Method.CARD)
+    monkeypatch.setattr(PaymentsServicer, "_methods", lambda _: [model.Method.COD])
+
+    reason = (await refused(shop.order(buyer, (sku, 2), payment_method=Method.CARD)))[1]
+    await let_time_pass(shop, buyer)
+
+    assert reason == "PAYMENT_METHOD_UNSUPPORTED"
+    await eventually(lambda: states(shop, buyer), ["CANCELLED"])
+    assert await shop.balance(sku) == (5, 1)
