@@ -45,6 +45,8 @@ class OrdersServicer(orders_service_pb2_grpc.OrdersServiceServicer):
         attempt = Request(request.principal, request.method, request.request_id, request.fingerprint)
         opened = await self._requests.open(request.user_id, attempt, current().deadline)
         tracing.current().set_attribute(tracing.ORDER_ID, opened.order.order_id)
+        if opened.is_holder:
+            self._store.remember(opened.order)
         return pb.OpenOrderResponse(order=to_proto(opened.order), is_holder=opened.is_holder)
 
     async def SubmitOrder(self, request: pb.SubmitOrderRequest, context: grpc.aio.ServicerContext) -> pb.SubmitOrderResponse:

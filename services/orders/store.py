@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from psycopg.errors import DivisionByZero
 
 from services.kit import outbox
 from services.kit.batching import Coalescer
@@ -16,6 +18,7 @@ from services.kit.events.port import Event
 from services.kit.ids import bucket_of_order, user_bucket
 from services.orders.content import Placed
 from services.orders.model import Order, OrderNotFound
+from services.orders.recent import Left, Recent
 from services.orders.rows import json_of, order_from, placed_from, timeline_of
 
 _READ = """
@@ -27,6 +30,18 @@ SELECT o.*, c.content, clock_timestamp() AS read_at
 FROM unnest(%s::smallint[], %s::uuid[]) AS wanted (user_bucket, order_id)
 JOIN orders o USING (user_bucket, order_id) LEFT JOIN order_contents c USING (user_bucket, order_id)
 ORDER BY o.user_bucket, o.order_id FOR NO KEY UPDATE OF o
+"""
+# Locks orders that are as somebody remembers them, and fails when one is not: by a division, since nobody reads the answer before the
+# COMMIT. Compared is what can change, all that a rule may change without a new version included.
+_EXPECT = """
+SELECT 1 / (count(*) = %s)::int FROM (
+    SELECT FROM unnest(%s::smallint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::timestamptz[])
+        AS remembered (user_bucket, order_id, version, payment_version, due_at)
+    JOIN orders o USING (user_bucket, order_id)
+    WHERE o.version = remembered.version AND o.payment_version = remembered.payment_version
+        AND o.due_at IS NOT DISTINCT FROM remembered.due_at
+    ORDER BY user_bucket, order_id FOR NO KEY UPDATE OF o
+) AS unchanged
 """
 _WRITE = """
 UPDATE orders SET state = new.state, version = new.version, updated_at = new.updated_at, payment_state = new.payment_state,
@@ -57,8 +72,6 @@ FROM orders o JOIN order_contents c USING (user_bucket, order_id)
 WHERE o.confirmed_at IS NOT NULL AND (%s::uuid IS NULL OR o.order_id > %s) ORDER BY o.order_id LIMIT %s
 """
 
-_NEVER = datetime.min.replace(tzinfo=UTC)
-
 Decide = Callable[[Order, datetime], Order]
 """The order as it should be; the same object when nothing is to change. The time is the database's.
 
@@ -77,6 +90,14 @@ class _Change:
     """The caller's: events belong to its trace, not to the batch's."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What became of a batch: an outcome for each change, and each order as it was left."""
+
+    outcomes: list[Order | DomainError]
+    left: Mapping[str, Left]
+
+
 class OrderStore:
     """What orders keeps.
 
@@ -87,6 +108,7 @@ class OrderStore:
     def __init__(self, database: Database, announce: Announce) -> None:
         self._database = database
         self._announce = announce
+        self._recent = Recent()
         self._batches = Coalescer[_Change, Order | DomainError]("orders", self._carry_out)
 
     async def change(self, order_id: str, decide: Decide, deadline: float | None = None) -> Order:
@@ -104,6 +126,10 @@ class OrderStore:
         if isinstance(outcome, DomainError):
             raise outcome
         return outcome
+
+    def remember(self, opened: Order) -> None:
+        """Takes note of an order that this process has just opened: it is changed without being read."""
+        self._recent.note(Left(opened, opened.updated_at))
 
     async def read(self, order_id: str) -> Order:
         """An order as it stands.
@@ -140,39 +166,73 @@ class OrderStore:
             return [placed_from(row) for row in await rows.fetchall()]
 
     async def _carry_out(self, changes: Sequence[_Change]) -> list[Order | DomainError]:
-        return await self._database.run(lambda tx: self._decide(tx, changes))
+        remembered = self._recent.take({change.order_id for change in changes})
+        try:
+            decided = await self._as_remembered(changes, remembered) if remembered else await self._as_stored(changes)
+        except DivisionByZero:
+            decided = await self._as_stored(changes)
+        for left in decided.left.values():
+            self._recent.note(left)
+        return decided.outcomes
 
-    async def _decide(self, tx: Connection, changes: Sequence[_Change]) -> list[Order | DomainError]:
-        at, stored = await _lock(tx, sorted({(change.bucket, change.order_id) for change in changes}))
-        orders, events, outcomes = dict(stored), list[Event](), list[Order | DomainError]()
+    async def _as_remembered(self, changes: Sequence[_Change], remembered: Mapping[str, Left]) -> _Decided:
+        """In one round trip.
+
+        Raises:
+            DivisionByZero: an order isn't as it was left; nothing has happened.
+        """
+
+        async def decide(tx: Connection) -> _Decided:
+            _expect(tx, [left.order for left in remembered.values()])
+            return self._decide(tx, changes, remembered)
+
+        return await self._database.run(decide)
+
+    async def _as_stored(self, changes: Sequence[_Change]) -> _Decided:
+        keys = sorted({(change.bucket, change.order_id) for change in changes})
+
+        async def decide(tx: Connection) -> _Decided:
+            return self._decide(tx, changes, await _lock(tx, keys))
+
+        return await self._database.run(decide)
+
+    def _decide(self, tx: Connection, changes: Sequence[_Change], stored: Mapping[str, Left]) -> _Decided:
+        left, events, outcomes = dict(stored), list[Event](), list[Order | DomainError]()
         for change in changes:
-            outcome = _decided(change, orders.get(change.order_id), at)
+            before = left.get(change.order_id)
+            outcome = _decided(change, before)
             outcomes.append(outcome)
-            if isinstance(outcome, Order) and outcome is not (before := orders[change.order_id]):
-                orders[change.order_id] = outcome
+            if before and isinstance(outcome, Order) and outcome is not before.order:
+                left[change.order_id] = before.followed_by(outcome)
                 # Its payment's state and its own deadline are not for orders to tell of.
-                if outcome.state is not before.state:
+                if outcome.state is not before.order.state:
                     events += change.context.run(self._announce, outcome)
-        if changed := [(stored[of.order_id], of) for of in orders.values() if of is not stored[of.order_id]]:
+        if changed := [(before.order, left[order_id].order) for order_id, before in stored.items() if left[order_id] is not before]:
             _write(tx, changed)
             outbox.append(tx, events)
-        return outcomes
+        return _Decided(outcomes, left)
 
 
-async def _lock(tx: Connection, keys: Sequence[tuple[int, str]]) -> tuple[datetime, dict[str, Order]]:
-    """The time, and the orders that there are, locked in the order of their keys."""
+async def _lock(tx: Connection, keys: Sequence[tuple[int, str]]) -> dict[str, Left]:
+    """The orders that there are, locked in the order of their keys."""
     rows = await (await tx.execute(_LOCK, _columns(keys))).fetchall()
     if any(row["is_submitted"] and row["content"] is None for row in rows):
         # A row that had to be waited for comes as it is now, but what is joined to it as it was before.
         rows = await (await tx.execute(_LOCK, _columns(keys))).fetchall()
-    return rows[0]["read_at"] if rows else _NEVER, {row["order_id"]: order_from(row) for row in rows}
+    return {row["order_id"]: Left(order_from(row), row["read_at"]) for row in rows}
 
 
-def _decided(change: _Change, order: Order | None, at: datetime) -> Order | DomainError:
-    if order is None:
+def _expect(tx: Connection, orders: Sequence[Order]) -> None:
+    """Fails the transaction, with its COMMIT at the latest, when one of them isn't stored like this; locks them otherwise."""
+    rows = [(_bucket(of.order_id), of.order_id, of.version, of.payment_version, of.due_at) for of in orders]
+    tx.defer(_EXPECT, [len(rows), *_columns(rows)])
+
+
+def _decided(change: _Change, stored: Left | None) -> Order | DomainError:
+    if stored is None:
         return OrderNotFound(change.order_id)
     try:
-        return change.decide(order, at)
+        return change.decide(stored.order, stored.now())
     except DomainError as refused:
         return refused
 

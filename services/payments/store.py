@@ -15,7 +15,7 @@ from services.kit.clock import Clock
 from services.kit.database import Connection, Database
 from services.kit.errors import DomainError
 from services.kit.money import Money
-from services.payments.decisions import Command, Outcome, decide
+from services.payments.decisions import Command, Create, Outcome, decide
 from services.payments.events import told
 from services.payments.model import Method, Payment, PaymentNotFound, State, pause_after
 
@@ -110,19 +110,26 @@ class PaymentStore:
 
     async def decide(self, commands: Sequence[Command]) -> list[Outcome]:
         """Decides a batch in one transaction. To run it again is harmless: it finds by order id what was done."""
+        # Nearly always an order has no payment when one is to be opened: then nothing need be read first.
+        are_new = all(isinstance(command, Create) for command in commands)
         while True:
             try:
-                return await self._database.run(lambda tx: _decide(tx, commands, self._clock()))
+                return await self._database.run(lambda tx, are_new=are_new: _decide(tx, commands, self._clock(), are_new=are_new))
             except UniqueViolation as error:
                 if error.diag.constraint_name != _ONE_AN_ORDER:
                     raise
-                # A rival has opened the payment of an order that was new here. It is found now: every round meets fewer new orders.
-                continue
+                # There was one, or a rival has opened it. It is found now: every round meets fewer new orders.
+                are_new = False
 
 
-async def _decide(tx: Connection, commands: Sequence[Command], at: datetime) -> list[Outcome]:
+async def _decide(tx: Connection, commands: Sequence[Command], at: datetime, *, are_new: bool) -> list[Outcome]:
+    """Decides them.
+
+    Args:
+        are_new: taken for granted that no order has a payment yet; where one has, UniqueViolation is raised at the COMMIT.
+    """
     orders = sorted({command.order_id for command in commands})
-    stored = {row["order_id"]: _payment(row) for row in await (await tx.execute(_LOCK, [orders])).fetchall()}
+    stored = {} if are_new else await _locked(tx, orders)
     payments, moves, outcomes = dict(stored), list[Payment](), list[Outcome]()
     for command in commands:
         before = payments.get(command.order_id)
@@ -135,6 +142,10 @@ async def _decide(tx: Connection, commands: Sequence[Command], at: datetime) -> 
                 moves.append(outcome)
     _write(tx, stored, payments, moves)
     return outcomes
+
+
+async def _locked(tx: Connection, order_ids: Sequence[str]) -> dict[str, Payment]:
+    return {row["order_id"]: _payment(row) for row in await (await tx.execute(_LOCK, [order_ids])).fetchall()}
 
 
 def _write(tx: Connection, stored: dict[str, Payment], payments: dict[str, Payment], moves: Sequence[Payment]) -> None:

@@ -76,6 +76,17 @@ async def test_a_repeat_gets_the_same_payment_and_tells_nothing(payments: Paymen
     assert len(await told(database)) == 1
 
 
+async def test_a_repeat_leaves_the_new_ones_of_its_batch_alone(payments: PaymentStore, database: Database):
+    repeated, new = str(uuid4()), str(uuid4())
+    made = await payments.submit(create(repeated))
+
+    again, opened = await payments.decide([create(repeated), create(new)])
+
+    assert again == made
+    assert await payments.get(new) == opened
+    assert [key for _, key, *_ in await told(database)] == [repeated, new]
+
+
 async def test_an_order_without_payment_has_none(payments: PaymentStore):
     with pytest.raises(PaymentNotFound) as refused:
         await payments.get(order_id := str(uuid4()))

@@ -1,0 +1,58 @@
+"""Orders as this process left them: who goes on with one need not read it first.
+
+What is remembered is a guess. Whoever acts on it lets the database compare it with what is stored, in the transaction that it writes in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from services.orders.model import Order, State
+
+_MOST = 2000
+"""Orders remembered; a checkout takes a second, so that the oldest of so many were left by one that died."""
+
+_ON_THE_WAY = (State.CREATED, State.PAYMENT_PENDING)
+"""States that the next step of a checkout leads out of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An order as it was left."""
+
+    order: Order
+    at: datetime
+    """By the database's clock, and the same by this process's own:"""
+    monotonic: float = field(default_factory=time.monotonic)
+
+    def now(self) -> datetime:
+        """The database's time, as far as this process can tell: behind it by as long as the answer took."""
+        return self.at + timedelta(seconds=time.monotonic() - self.monotonic)
+
+    def followed_by(self, order: Order) -> Left:
+        """The order as it is left next."""
+        return Left(order, self.at, self.monotonic)
+
+
+class Recent:
+    """The orders that are on their way through a checkout."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, Left] = {}
+
+    def note(self, left: Left) -> None:
+        """Remembers an order, if there is a next step."""
+        order = left.order
+        self._left.pop(order.order_id, None)
+        if order.state in _ON_THE_WAY:
+            self._left[order.order_id] = left
+        if len(self._left) > _MOST:
+            del self._left[next(iter(self._left))]
+
+    def take(self, order_ids: Collection[str]) -> dict[str, Left] | None:
+        """These orders, which are forgotten here; None unless all of them were remembered."""
+        found = {order_id: left for order_id in order_ids if (left := self._left.pop(order_id, None))}
+        return found if len(found) == len(order_ids) else None
