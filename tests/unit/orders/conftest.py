@@ -41,3 +41,12 @@ def store(database: Database) -> OrderStore:
 async def order(requests: RequestStore) -> Order:
     """An order that is opened, and hidden still."""
     return await new(requests)
+
+
+@pytest.fixture
+async def other(database: Database) -> AsyncIterator[OrderStore]:
+    """The same in another process."""
+    elsewhere = Database(database.url)
+    await elsewhere.open()
+    yield OrderStore(elsewhere, announcements)
+    await elsewhere.close()

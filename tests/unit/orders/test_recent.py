@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
 from services.kit.database import Database
-from services.orders.events import announcements
 from services.orders.model import IllegalMove, Order, State, VersionStale
 from services.orders.paying import awaiting, payment_told
 from services.orders.recent import Left, Recent
@@ -22,15 +20,6 @@ from tests.unit.rivals import meet
 _STATES = ["CREATED", "PAYMENT_PENDING", "CONFIRMED"]
 _TIMELINE = "SELECT jsonb_path_query_array(timeline, '$[*].state') FROM orders WHERE order_id = %s"
 _LOCK_ROW = "SELECT 1 FROM orders WHERE order_id = %s FOR UPDATE"
-
-
-@pytest.fixture
-async def other(database: Database) -> AsyncIterator[OrderStore]:
-    """The same in another process."""
-    elsewhere = Database(database.url)
-    await elsewhere.open()
-    yield OrderStore(elsewhere, announcements)
-    await elsewhere.close()
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import pytest
 
 from services.kit.database import Database
-from services.orders.events import announcements
 from services.orders.model import Order, OrderNotFound, State, TimelineEntry
 from services.orders.requests import RequestStore
 from services.orders.store import OrderStore
@@ -20,15 +18,6 @@ from tests.unit.rivals import meet
 
 _LOCK_ROW = "SELECT 1 FROM orders WHERE order_id = %s FOR UPDATE"
 NEVER_WAS = "0198c0de-0000-7000-8000-0000000000ff"
-
-
-@pytest.fixture
-async def other(database: Database) -> AsyncIterator[OrderStore]:
-    """The same in another process."""
-    elsewhere = Database(database.url)
-    await elsewhere.open()
-    yield OrderStore(elsewhere, announcements)
-    await elsewhere.close()
 
 
 async def test_a_submitted_order_reads_back_whole(store: OrderStore, order: Order):
