@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from services.kit.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.kit.money import Money
+from services.kit.values import value
 
 MOST_SKUS = 100
 MOST_UNITS = 100_000
@@ -91,7 +92,7 @@ class PriceNotFound(FailedPrecondition):
         super().__init__("The SKU has no price in the cart's currency.", sku=sku, currency=currency)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Item:
     """One SKU in a cart."""
 
@@ -104,7 +105,7 @@ class Item:
     """When it was added, in minor units of the cart's currency; None when nobody could say."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cart:
     """A cart as it is kept."""
 
@@ -133,7 +134,7 @@ class Cart:
         return next((item.quantity for item in self.items if item.sku == sku), 0)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ordered:
     """What is, or was, ordered from a cart."""
 
@@ -142,7 +143,7 @@ class Ordered:
     """Units by SKU."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Abandoned:
     """A cart that was left with something in it."""
 
@@ -152,7 +153,7 @@ class Abandoned:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Product:
     """What the catalogue says of a product."""
 
@@ -162,7 +163,7 @@ class Product:
     skus: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Facts:
     """What the neighbours said, by SKU; None where one couldn't be asked."""
 

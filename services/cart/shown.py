@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from services.cart.model import Cart, Facts, Item
 from services.kit.money import Money
+from services.kit.values import value
 
 _LARGEST_AMOUNT = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ShownItem:
     """An item with what is known of it now."""
 
@@ -27,7 +27,7 @@ class ShownItem:
         return _within_range(self.price * self.item.quantity) if self.price else None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ShownCart:
     """A cart with what is known of its items now."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from services.catalog.model import Product, ProductExists
+from services.kit.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Admission:
     """Which products of an import get in."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from pymongo.asynchronous.collection import AsyncCollection
 
@@ -16,11 +15,12 @@ from services.catalog.categories import reachable
 from services.catalog.documents import Document, from_document, projection
 from services.catalog.model import Product
 from services.kit.batching import Coalescer
+from services.kit.values import value
 
 _MATCHED_BY = frozenset({"product_id", "variants.sku"})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Wanted:
     product_ids: frozenset[str]
     skus: frozenset[str]

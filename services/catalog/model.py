@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from enum import Enum
 from functools import lru_cache
 from typing import Any, cast
 
 from services.kit.errors import Aborted, AlreadyExists, InvalidArgument, NotFound
+from services.kit.values import value
 
 STANDARD_TAX_CLASS = "standard"
 MAX_CATEGORY_ID = 1000
@@ -73,7 +74,7 @@ ALL_STATES = tuple(State)
 _STAFF_ROLES = frozenset({"support", "admin"})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Variant:
     """What is bought: one colour and size of a product."""
 
@@ -83,7 +84,7 @@ class Variant:
     weight_grams: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Category:
     """A shelf of the shop."""
 
@@ -95,7 +96,7 @@ class Category:
     """Names from the root down, this one last."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Product:
     """Something the shop sells. One that was read in part, by a mask, has the defaults in what was not read."""
 

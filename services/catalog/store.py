@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from services.catalog.model import (
 from services.kit.clock import Clock
 from services.kit.errors import Unavailable
 from services.kit.idempotency import KEPT, RequestIdReused, RequestKey
+from services.kit.values import value
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ _TRANSACTION_SECONDS = 10.0
 _DUPLICATE_KEY = 11000
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Section:
     """A part of the products, in the order of their ids."""
 

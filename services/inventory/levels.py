@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from services.inventory.model import Balance
+from services.kit.values import value
 
 LOW = 10
 """Units. At so many, somebody should order more."""
@@ -21,7 +21,7 @@ class News(StrEnum):
     BACK = "BACK"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Level:
     """What could be bought of a SKU, all warehouses together."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.kit.errors import DomainError, FailedPrecondition, InvalidArgument, NotFound
+from services.kit.values import value
 
 MAIN_WAREHOUSE = "main"
 """Where stock lies when nobody says where."""
@@ -105,7 +105,7 @@ class ProductNotFound(NotFound):
         super().__init__("There is no such product on sale.", product_id=product_id)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Line:
     """So many units of a SKU."""
 
@@ -113,7 +113,7 @@ class Line:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Balance:
     """Stock of one SKU in one warehouse, in units."""
 
@@ -138,7 +138,7 @@ class Balance:
         return Balance(self.sku, self.warehouse_id, self.on_hand + on_hand, self.reserved + reserved, self.version + 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Allocation:
     """Units of a SKU that an order takes from a warehouse."""
 
@@ -147,7 +147,7 @@ class Allocation:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry:
     """A movement to be written into the ledger."""
 
@@ -160,7 +160,7 @@ class Entry:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Movement:
     """An entry of the ledger, as it was written."""
 
@@ -169,7 +169,7 @@ class Movement:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reservation:
     """Stock of one order."""
 
@@ -187,7 +187,7 @@ class Reservation:
         return total_by_sku(Line(part.sku, part.quantity) for part in self.allocations)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reserve:
     """Hold these lines, all or none."""
 
@@ -197,7 +197,7 @@ class Reserve:
     ttl: timedelta
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Extend:
     """Hold for so long from now."""
 
@@ -205,21 +205,21 @@ class Extend:
     ttl: timedelta
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Commit:
     """Take out for good."""
 
     order_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Release:
     """Give back what isn't committed."""
 
     order_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Return:
     """Give back whatever was taken."""
 

@@ -7,7 +7,6 @@ reservations by order id. A SKU's balances are locked together; whoever holds th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -15,6 +14,7 @@ import orjson
 
 from services.inventory.model import Balance, Entry
 from services.kit.database import Connection, Result
+from services.kit.values import value
 
 # The SKUs that are named, and those that the reservations of the orders hold; their rows are locked by then.
 _SKUS = """
@@ -64,7 +64,7 @@ SELECT * FROM json_to_recordset(%s::json) AS new (sku text, warehouse_id text, k
 """
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Locked:
     """Every balance of some SKUs, locked by this transaction."""
 

@@ -28,9 +28,10 @@ from services.inventory.model import (
     fingerprint,
 )
 from services.kit.errors import DomainError
+from services.kit.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Hold:
     """Stock that a HELD reservation keeps in one warehouse until its time is up."""
 

@@ -9,7 +9,6 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ import orjson
 import yaml
 
 from services.kit.errors import MethodNotGranted, Unauthenticated
+from services.kit.values import value
 
 EDGE = "edge"
 """The one identity that never acts in its own name: without a token its caller is anonymous."""
@@ -30,7 +30,7 @@ ANYONE = "anyone"
 """In a method's roles: no token needed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Principal:
     """In whose name a call is made."""
 
@@ -91,7 +91,7 @@ def _text(value: object) -> str:
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Grant:
     """What the policy says of one method."""
 

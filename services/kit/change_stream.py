@@ -23,6 +23,7 @@ from services.kit.events.port import Event
 from services.kit.leader import Lease, LeaseLost
 from services.kit.mongo import Document
 from services.kit.pacing import Pace
+from services.kit.values import value
 
 _MOST_EVENTS = 500
 _MOST_BYTES = 4 * 1024 * 1024
@@ -37,7 +38,7 @@ _PAGES_A_LOG_LINE = 20
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Place:
     """How far a collection was carried."""
 

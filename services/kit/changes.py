@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -18,6 +17,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure
 
 from services.kit.mongo import Document
+from services.kit.values import value
 
 AWAIT_MS = 2_000
 """How long MongoDB waits for a change before it says that there is none."""
@@ -43,7 +43,7 @@ class Kind(Enum):
     """Nothing: it was there when the place in the stream was lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Change:
     """One change of one document."""
 

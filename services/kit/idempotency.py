@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
 
 from services.kit.database import Connection, Database
 from services.kit.errors import Aborted, InvalidArgument
+from services.kit.values import value
 
 Outcome = TypeVar("Outcome")
 
@@ -49,7 +49,7 @@ class RequestIdReused(InvalidArgument):
     reason = "REQUEST_ID_REUSED"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestKey:
     """What makes two requests one."""
 

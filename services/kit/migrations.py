@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg.rows import TupleRow
+
+from services.kit.values import value
 
 KIT_MIGRATIONS = Path(__file__).parent / "migrations"
 """Outbox, inbox, idempotency keys and leaders: for every database that a service owns."""
@@ -26,7 +27,7 @@ class MigrationError(Exception):
     """The files and the database disagree; the message is a sentence for whoever runs the command."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Migration:
     """One file."""
 

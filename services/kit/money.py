@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from services.kit.errors import InvalidArgument
+from services.kit.values import value
 
 _BY_EXPONENT = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
@@ -45,7 +44,7 @@ def exponent(currency: str) -> int:
         raise UnknownCurrency(f"{currency!r} is not a currency of ISO 4217", currency=currency) from None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Money:
     """An amount in minor units of one currency; negative amounts are debts and refunds.
 

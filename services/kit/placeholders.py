@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +11,7 @@ from psycopg import sql
 from psycopg.adapt import PyFormat
 
 from services.kit.statements import summary
+from services.kit.values import value
 
 if TYPE_CHECKING:
     from psycopg.abc import Params, Query
@@ -32,7 +32,7 @@ class Parsed(NamedTuple):
     """Whether it is prepared; a composed one may never come again."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Statement:
     """One to be sent."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from psycopg.rows import DictRow
 from services.kit.patience import PatientConnection
 from services.kit.placeholders import Parsed, Statement, statement_of, text_of
 from services.kit.statements import is_traced, span_of
+from services.kit.values import value
 
 if TYPE_CHECKING:
     from psycopg.abc import Params, Query, Transformer
@@ -35,7 +35,7 @@ _MOST_PREPARED = 300
 _PING_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Sent:
     """A statement with its parameters written out."""
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import cast
 
 import orjson
+
+from services.kit.values import value
 
 
 class SecretUnusable(Exception):
     """A secret is missing or is not what it should be; says which file, never what it holds."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Keyring:
     """Keys by id: signs with the current one, verifies with any that is still listed."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
+from services.kit.values import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class Line:
     """One SKU of an order; amounts in minor units of the order's currency."""
 
@@ -28,7 +29,7 @@ class Line:
         return self.category_id.partition(".")[0]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Placed:
     """What rankings count of an order that was confirmed once."""
 
@@ -40,7 +41,7 @@ class Placed:
     lines: tuple[Line, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Address:
     """Where the order goes: a copy, so that it stays what it was."""
 
@@ -53,7 +54,7 @@ class Address:
     country: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Content:
     """What was bought and for how much; never changes once it is there. Amounts in minor units."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.kit.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
+from services.kit.values import value
 from services.orders.content import Content
 
 
@@ -85,7 +86,7 @@ class RequestReused(InvalidArgument):
     reason = "REQUEST_ID_REUSED"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Request:
     """What makes two calls the same attempt to order."""
 
@@ -96,7 +97,7 @@ class Request:
     """SHA-256 of the body."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TimelineEntry:
     """A state that an order came into, and why where the state doesn't say it all."""
 
@@ -105,7 +106,7 @@ class TimelineEntry:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Order:
     """One order as it stands."""
 

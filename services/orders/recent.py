@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
+from services.kit.values import value
 from services.orders.model import Order, State
 
 _MOST = 2000
@@ -19,7 +20,7 @@ _ON_THE_WAY = (State.CREATED, State.PAYMENT_PENDING)
 """States that the next step of a checkout leads out of."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Left:
     """An order as it was left."""
 

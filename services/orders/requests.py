@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 
 from services.kit.batching import Coalescer
 from services.kit.database import Connection, Database
 from services.kit.ids import order_id_for, user_bucket
+from services.kit.values import value
 from services.orders.model import Order, Request, RequestReused, State
 from services.orders.rows import order_from
 
@@ -72,7 +72,7 @@ class Repeat(Enum):
     """It is somebody else's to go on with, or done."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Opened:
     """An order that a request stands for, and whether the caller is the one to go on with it."""
 
@@ -80,7 +80,7 @@ class Opened:
     is_holder: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Opening:
     order_id: str
     """Of the order, if it is a new one."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from services.kit.database import Connection, Database
 from services.kit.errors import DomainError
 from services.kit.events.port import Event
 from services.kit.ids import bucket_of_order, user_bucket
+from services.kit.values import value
 from services.orders.content import Placed
 from services.orders.model import Order, OrderNotFound
 from services.orders.recent import Left, Recent
@@ -81,7 +81,7 @@ May be called again with the order as it was, or as it made it.
 Announce = Callable[[Order], Sequence[Event]]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Change:
     bucket: int
     order_id: str
@@ -90,7 +90,7 @@ class _Change:
     """The caller's: events belong to its trace, not to the batch's."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Decided:
     """What became of a batch: an outcome for each change, and each order as it was left."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from services.kit.errors import DomainError
 from services.kit.money import Money, exponent
+from services.kit.values import value
 from services.payments.model import (
     MOVES,
     IllegalMove,
@@ -23,7 +24,7 @@ from services.payments.model import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Create:
     """Open the payment of an order."""
 
@@ -36,7 +37,7 @@ class Create:
     gateway: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Link:
     """The gateway knows the payment now, and the customer pays there."""
 
@@ -44,7 +45,7 @@ class Link:
     link: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Report:
     """The gateway has said something."""
 
@@ -52,7 +53,7 @@ class Report:
     notice: Notice
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Void:
     """Give the payment of an order up."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 
 from services.kit.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.kit.money import Money
+from services.kit.values import value
 
 
 class Method(StrEnum):
@@ -105,7 +106,7 @@ class PaymentDiffers(InvalidArgument):
         super().__init__("This order has a payment of another amount or method.", order_id=order_id)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Payment:
     """How one order is paid."""
 
@@ -130,7 +131,7 @@ class Payment:
     """When the next step is due; None when there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Notice:
     """What a gateway says of a payment."""
 

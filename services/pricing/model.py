@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from services.kit.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.kit.money import CurrencyMismatch, exponent
+from services.kit.values import value
 
 MAX_QUANTITY = 100_000
 """Units of one SKU in an order, all its lines together."""
@@ -50,7 +50,7 @@ class QuantityTooLarge(InvalidArgument):
     reason = "VALIDATION_FAILED"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Price:
     """A SKU's list price in one currency, in minor units, without tax."""
 
@@ -59,7 +59,7 @@ class Price:
     minor_units: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaxRate:
     """A row of the tax table; `*` in a column stands for what has no row of its own."""
 
@@ -69,7 +69,7 @@ class TaxRate:
     basis_points: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ShippingRate:
     """What sending an order costs, in minor units of `currency` (of the order's, for XXX)."""
 
@@ -83,7 +83,7 @@ class ShippingRate:
     """Goods worth this much ship free; 0: none do."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Good:
     """What the catalogue says of a SKU on sale."""
 
@@ -95,7 +95,7 @@ class Good:
     weight_grams: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Line:
     """One SKU of an order, in minor units of the order's currency."""
 
@@ -106,7 +106,7 @@ class Line:
     tax: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Bill:
     """What an order costs, in minor units of `currency`; total = subtotal + shipping + tax."""
 
@@ -118,7 +118,7 @@ class Bill:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rates:
     """The tax and shipping tables, ready to be asked."""
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import orjson
 
+from services.kit.values import value
 from services.ranking.model import ROLLING, Amounts, Cell, Lefts, Line, Metric, Query, Window, spread
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Head:
     """How far a board has come."""
 
@@ -60,7 +61,7 @@ class Step:
         return orjson.dumps([value for windows, sums in self.sums.items() for value in packed(spread(sums).items(), windows)])
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Leaving:
     """Minutes on their way out of a board's window."""
 

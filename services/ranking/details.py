@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -14,6 +13,7 @@ from bazaar.catalog.v1 import catalog_pb2, catalog_service_pb2
 from bazaar.inventory.v1 import inventory_pb2, inventory_service_pb2
 from bazaar.pricing.v1 import pricing_pb2, pricing_service_pb2
 from bazaar.ranking.v1 import ranking_pb2
+from services.kit.values import value
 
 if TYPE_CHECKING:
     from bazaar.catalog.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
@@ -25,7 +25,7 @@ _SHOWN = FieldMask(paths=["product_id", "title", "brand", "category_id", "image_
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Told:
     """What could be learnt of products."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
 from services.kit.errors import FailedPrecondition, NotFound
+from services.kit.values import value
 
 MINUTES_IN_HOUR = 60
 SECONDS_IN_MINUTE = 60
@@ -92,7 +92,7 @@ class Line(NamedTuple):
         return root_of(self.category_id)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Query:
     """Which ranking is asked for."""
 
@@ -106,7 +106,7 @@ class Query:
         return root_of(self.category)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Count:
     """What a product has come to in one category and window."""
 
@@ -133,7 +133,7 @@ Board = tuple[str, Metric, str]
 """A list of products by amount: category id, metric, currency (of revenue; empty otherwise)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Difference:
     """One count that isn't what it should be."""
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from services.kit.clock import Clock
 from services.kit.redis import RedisUnavailable
+from services.kit.values import value
 from services.ranking.boards import Boards
 from services.ranking.model import Count, ProductNotRanked, Query, minute_of, top
 from services.ranking.store_history import HistoryStore
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """Counts in rank order."""
 

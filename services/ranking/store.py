@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from services.kit.database import Connection, Database
+from services.kit.values import value
 from services.ranking.model import Amounts, Cell, Line, RebuildInProgress
 
 _TYPES = "%s::uuid[], %s::int[], %s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bigint[], %s::int[]"
@@ -77,7 +77,7 @@ AND NOT EXISTS (SELECT 1 FROM {_GIVEN} WHERE {_SAME})
 _ANY_MINUTE = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Added:
     """New lines of one root, which took the positions after `before`."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from services.kit.database import Database
+from services.kit.values import value
 from services.ranking.model import MINUTES_IN_HOUR, Amounts, Cell, Count, Lefts, Metric, Query, Window
 from services.ranking.store import MINUTE, cells_of
 
@@ -83,7 +83,7 @@ SET orders = totals.orders + excluded.orders, units = totals.units + excluded.un
 """
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Snapshot:
     """A root's sums at one moment, by leaf category, product and currency."""
 

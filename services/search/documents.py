@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from services.kit.values import value
 from services.search.model import words_of
 
 SCHEMA = 1
@@ -25,7 +26,7 @@ _MOST_POPULARITY = 2**22 - 1
 _TIE_BITS = 40
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Summary:
     """What a page of results shows of a product; the index holds it."""
 
@@ -41,7 +42,7 @@ class Summary:
     """Hundredths of a star; 0: nobody has rated."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Document:
     """A product on sale."""
 
@@ -52,7 +53,7 @@ class Document:
     popularity: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Change:
     """What a product has become."""
 

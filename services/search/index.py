@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Protocol
 
 from services.kit.connections import Unconfigured
 from services.kit.errors import Unavailable
+from services.kit.values import value
 from services.search.documents import SCHEMA, Change, Summary
 from services.search.model import Position, Query
 
@@ -20,7 +21,7 @@ class IndexAway(Unavailable):
         super().__init__(message, retry_after=timedelta(seconds=1))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Facets:
     """How all results are spread, by what they are counted by."""
 
@@ -37,7 +38,7 @@ class Facets:
     out_of_stock: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Hit:
     """A result, and where it stands."""
 
@@ -45,7 +46,7 @@ class Hit:
     position: Position
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Found:
     """A part of the results."""
 

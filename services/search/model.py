@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
 
 from services.kit.errors import FailedPrecondition, InvalidArgument
 from services.kit.money import exponent
+from services.kit.values import value
 
 DEFAULT_PAGE_SIZE = 20
 MOST_WORDS = 16
@@ -51,7 +52,7 @@ Position = tuple[int, int]
 """Where a result stands, the larger the earlier: what it is sorted by, then what decides ties."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Filters:
     """What a result must have."""
 
@@ -65,7 +66,7 @@ class Filters:
     in_stock: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Slice:
     """Which part of the results."""
 
@@ -76,7 +77,7 @@ class Slice:
     """The last of them, where it is known; what is new before it moves nothing then."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Query:
     """A question to the index."""
 

@@ -8,13 +8,14 @@ their order, and whoever has read up to one has missed nothing below it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, LiteralString
 
 import orjson
 
 from services.kit.database import Connection, Database
+from services.kit.values import value
 from services.search.documents import Change, Document, Summary
 from services.search.model import NoPreviousIndex
 
@@ -80,7 +81,7 @@ GONE = 2**63 - 1
 """Version of a product that is gone."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ProductTold:
     """A product as the catalogue tells of it."""
 
@@ -98,14 +99,14 @@ class ProductTold:
     created_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PriceTold:
     sku: str
     version: int
     price: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StockTold:
     sku: str
     version: int
@@ -222,6 +223,6 @@ def _json(value: Any) -> str:
 def _change(row: Mapping[str, Any]) -> Change:
     if not row["is_shown"]:
         return Change(row["product_id"], row["position"], None)
-    summary = Summary(**{name: row[name] for name in Summary.__slots__})
+    summary = Summary(**{field.name: row[field.name] for field in fields(Summary)})
     document = Document(summary, row["description"], row["category_path"], row["created_at"], row["popularity"])
     return Change(row["product_id"], row["position"], document)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from ipaddress import ip_address, ip_network
 
 from services.kit.errors import NotFound, ResourceExhausted, Unauthenticated
+from services.kit.values import value
 
 ACCESS_TOKEN_LIFE = timedelta(minutes=10)
 REFRESH_TOKEN_LIFE = timedelta(days=30)
@@ -57,7 +57,7 @@ class SessionNotFound(NotFound):
         super().__init__("There is no such session.", session_id=session_id)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Session:
     """One login on one device."""
 

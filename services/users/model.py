@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from services.kit.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from services.kit.values import value
 
 MOST_ADDRESSES = 50
 STAFF = frozenset({"support", "admin"})
@@ -87,7 +88,7 @@ class MaskInvalid(InvalidArgument):
         super().__init__("update_mask: names an unknown field", violations=[("update_mask", f"{path[:100]} is no field of User")])
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class User:
     """Someone who shops or works here."""
 
@@ -104,7 +105,7 @@ class User:
         return str(self.version)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Address:
     """Where a user has things sent."""
 

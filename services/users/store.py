@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from services.kit import outbox
 from services.kit.database import Database
 from services.kit.idempotency import Once
+from services.kit.values import value
 from services.users.events import changed, registered
 from services.users.model import EmailTaken, User, UserNotFound
 
@@ -28,7 +28,7 @@ _UPDATE = "UPDATE users SET first_name = %s, last_name = %s, version = %s, chang
 _EXISTS = "SELECT 1 FROM users WHERE email = %s"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewUser:
     """A user to be created, with the hash of their password."""
 

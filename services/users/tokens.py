@@ -9,7 +9,6 @@ import hmac
 import secrets as random
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
@@ -19,6 +18,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from services.kit.secrets import Secrets, SecretUnusable
+from services.kit.values import value
 from services.users.access import ACCESS_TOKEN_LIFE
 
 ISSUER = "https://bazaar.dev"
@@ -77,7 +77,7 @@ class SigningKeys:
         return [str(key.as_dict(private=True)["d"]).encode() for key in self._keys]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RefreshToken:
     """A refresh token that a client sent; nothing is known yet of its being good."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from services.kit.database import Connection, Database
 from services.kit.events.port import Event, Topic
 from services.kit.events.progress import EVENT_COLUMNS, event_of
+from services.kit.values import value
 
 CONNECTIONS = 4
 _BATCH = 1000
@@ -43,7 +43,7 @@ _WAITING = """
 _LEAVE_NOTHING = "UPDATE leases SET position = head, epoch = epoch + 1 FROM partitions WHERE partitions.id = partition_id"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Partition:
     """How far a partition has been worked and moved, in positions."""
 
@@ -55,7 +55,7 @@ class Partition:
     head: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Failure:
     """An event that a group failed at."""
 

@@ -7,11 +7,11 @@ epoch, and what the silent one still tries to ack names an old one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from uuid import uuid4
 
 from services.kit.database import Connection
+from services.kit.values import value
 
 LEASE = timedelta(seconds=2)
 """A member silent for so long is taken for dead."""
@@ -95,7 +95,7 @@ _LEAVE = """
 """
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Standing:
     """Where this process stands in one of its groups."""
 

@@ -5,12 +5,13 @@ The contract is `tests/contract/test_event_bus.py`; every adapter passes it.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
 from google.protobuf.descriptor import Descriptor
+
+from services.kit.values import value
 
 REPLAY_AGE = timedelta(days=14)
 """How long the inbox remembers an event; a replay of an older one could do its work twice."""
@@ -38,7 +39,7 @@ class Delivery(Enum):
     """Every process gets every event published after it began to listen. Nothing is stored: a failed event is logged and passed over."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """A fact that one service published; its attributes are those of CloudEvents."""
 
@@ -66,7 +67,7 @@ Handler = Callable[[Sequence[Event]], Awaitable[None]]
 """Gets events of one topic, those of one key in order; all of them failed when it raises."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Topic:
     """A named log of events."""
 
@@ -79,7 +80,7 @@ class Topic:
     """The wrapper message of its events, for engines that keep a register of schemas."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Subscription:
     """A group's interest in a topic. A group that is new begins with the oldest event kept; a broadcast has no group to remember it."""
 
@@ -99,7 +100,7 @@ class Subscription:
         return not self.types or event.type in self.types
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeadLetter:
     """An event that a group gave up on."""
 
@@ -113,7 +114,7 @@ class DeadLetter:
     died_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Backlog:
     """What a group has still to do in one partition, in events."""
 

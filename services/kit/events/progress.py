@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from services.kit.database import Database
 from services.kit.events.port import Event
+from services.kit.values import value
 
 EVENT_COLUMNS = "event_id::text, key, type, subject, aggregate_version, payload, source, occurred_at, traceparent"
 
@@ -66,7 +66,7 @@ _FAIL_AGAIN = """
 """
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry:
     """An event of the log that this process may work."""
 
@@ -79,7 +79,7 @@ class Entry:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Retry:
     """A failed event that is due again."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from redis.asyncio import RedisCluster
@@ -16,6 +16,7 @@ from redis.asyncio import RedisCluster
 from services.kit.ids import uuid7
 from services.kit.limits.counting import Counting, patiently
 from services.kit.redis import RedisUnavailable, Script
+from services.kit.values import value
 
 _NOTE = Script(
     "note_attempt",
@@ -35,7 +36,7 @@ _NOTE = Script(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Window:
     """What is allowed: `most` within any `length`."""
 
@@ -43,7 +44,7 @@ class Window:
     length: timedelta
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Noted:
     """An attempt."""
 

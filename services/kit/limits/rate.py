@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from services.kit.values import value
 
 LIMIT = "limit"
 """The key of a descriptor's first entry, which says of which kind a call is and what is allowed: `user.read 75/750`, a second and at once.
@@ -10,7 +10,7 @@ The entries after it say whose call it is.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rate:
     """What is allowed."""
 

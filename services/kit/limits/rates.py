@@ -6,7 +6,6 @@ if that would put it further off than the burst lasts. By Redis's clock, so that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from redis.asyncio import RedisCluster
@@ -14,6 +13,7 @@ from redis.asyncio import RedisCluster
 from services.kit.limits.counting import Counting
 from services.kit.limits.rate import Rate
 from services.kit.redis import Script
+from services.kit.values import value
 
 _TAKE = Script(
     "take_one",
@@ -33,7 +33,7 @@ _TAKE = Script(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Verdict:
     """What became of one call."""
 

@@ -8,7 +8,6 @@ import hashlib
 import time
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from google.protobuf.message import Message
 from services.kit.auth import Principal
 from services.kit.errors import DeadlineExceeded
 from services.kit.idempotency import RequestKey
+from services.kit.values import value
 
 __all__ = ["Call", "Principal", "beside", "current", "enter", "find", "outlive_caller", "outliving", "request_key", "within"]
 
@@ -43,7 +43,7 @@ _outliving: set[asyncio.Task[Any]] = set()
 _log = structlog.get_logger("bazaar.rpc")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """One call, as the server side sees it."""
 

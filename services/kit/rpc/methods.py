@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
 from bazaar.type.v1 import method_options_pb2
+from services.kit.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MethodFacts:
     """Facts of one method; all unset for a method whose proto is not loaded."""
 

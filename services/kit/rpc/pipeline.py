@@ -10,7 +10,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
@@ -29,6 +29,7 @@ from services.kit.rpc.shedding import SHED_METADATA, Pressure, Shed
 from services.kit.rpc.status import CODES, metadata_of, reason_in, to_status
 from services.kit.rpc.validation import ValidationFailed, validation_of
 from services.kit.telemetry.calls import answer_to_edge, finish, server_span
+from services.kit.values import value
 
 if TYPE_CHECKING:
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -44,7 +45,7 @@ UNARY_TIMEOUT_SECONDS = 30.0
 it doesn't say."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rules:
     """What the calls of a process are judged by."""
 

@@ -6,19 +6,20 @@ An order's traces are found by the bytes of its id before any JSON is parsed, so
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from services.kit.telemetry.tracing import ORDER_ID
+from services.kit.values import value
 
 _TRACE_ID = slice(13, 45)
 """Where a line holds its trace id: after `{"trace_id":"`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredSpan:
     """One span. Times are nanoseconds since 1970."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from services.kit.values import value
 
 SCHEMES = ("pulsar", "pulsar+ssl")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Address:
     """`pulsar+ssl://:TOKEN@HOST:PORT[,HOST:PORT…]/TENANT/NAMESPACE?ca=FILE&admin=URL`."""
 

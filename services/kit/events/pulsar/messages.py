@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 import structlog
 from pulsar import Message
 
 from services.kit.events.port import Event
+from services.kit.values import value
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outgoing:
     """A message to be sent."""
 
@@ -42,7 +43,7 @@ class Outgoing:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Incoming:
     """A message that came."""
 
