@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
-from psycopg.rows import DictRow
 
 from services.kit.database import Database
 from services.kit.events.port import Event
@@ -25,6 +24,7 @@ _SHORTEST_WAIT_SECONDS = 0.025
 _LONGEST_WAIT_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 
+# The event's columns as Event has its fields.
 _READ = """
 SELECT id, event_id, topic, key, type, subject, aggregate_version, payload, source, occurred_at, traceparent
 FROM outbox ORDER BY id LIMIT %s
@@ -85,14 +85,14 @@ class Relay:
         """
         lease.check()
         async with self._database.connection() as connection:
-            rows = await (await connection.execute(_READ, [BATCH])).fetchall()
+            rows = (await connection.execute(_READ, [BATCH])).tuples()
         if not rows:
             return 0
         lease.check()
-        await self._publish([_event_of(row) for row in rows])
+        await self._publish([Event(*row[1:]) for row in rows])
         lease.check()
         async with self._database.connection() as connection:
-            deleted = await connection.execute(_DELETE, [lease.name, lease.epoch, [row["id"] for row in rows]])
+            deleted = await connection.execute(_DELETE, [lease.name, lease.epoch, [row[0] for row in rows]])
         if deleted.rowcount < len(rows):
             raise LeaseLost(f"epoch {lease.epoch} of {lease.name} was succeeded while it published")
         return len(rows)
@@ -105,18 +105,3 @@ class Relay:
         except TimeoutError:
             return
         committed.clear()
-
-
-def _event_of(row: DictRow) -> Event:
-    return Event(
-        id=row["event_id"],
-        topic=row["topic"],
-        key=row["key"],
-        type=row["type"],
-        subject=row["subject"],
-        aggregate_version=row["aggregate_version"],
-        payload=row["payload"],
-        source=row["source"],
-        occurred_at=row["occurred_at"],
-        traceparent=row["traceparent"],
-    )
