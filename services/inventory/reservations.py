@@ -49,14 +49,21 @@ SELECT * FROM json_to_recordset(%s::json)
   AS new (sku text, expires_at timestamptz, warehouse_id text, order_id uuid, quantity integer)
 """
 
+# Looks each of them up by its whole key (OFFSET 0: by itself). Joined, they would be found by going through all holds whenever this was
+# planned while there were none, and a SKU that many want has thousands.
 _END_HOLDS = """
-DELETE FROM holds
-USING json_to_recordset(%s::json) AS ended (sku text, expires_at timestamptz, warehouse_id text, order_id uuid)
-WHERE holds.sku = ended.sku AND holds.expires_at = ended.expires_at
-  AND holds.warehouse_id = ended.warehouse_id AND holds.order_id = ended.order_id
+DELETE FROM holds WHERE ctid = ANY (ARRAY(
+    SELECT held.place
+    FROM json_to_recordset(%s::json) AS ended (sku text, expires_at timestamptz, warehouse_id text, order_id uuid)
+    CROSS JOIN LATERAL (
+        SELECT ctid AS place FROM holds
+        WHERE holds.sku = ended.sku AND holds.expires_at = ended.expires_at
+            AND holds.warehouse_id = ended.warehouse_id AND holds.order_id = ended.order_id OFFSET 0
+    ) AS held
+))
 """
 
-_DUE = "SELECT DISTINCT sku FROM (SELECT sku FROM holds WHERE expires_at <= now() ORDER BY expires_at LIMIT %s) AS due"
+_DUE = "SELECT DISTINCT sku FROM (SELECT sku FROM holds WHERE quantity > 0 AND expires_at <= now() ORDER BY expires_at LIMIT %s) AS due"
 
 
 class ReservationStore:

@@ -34,8 +34,8 @@ moment AS MATERIALIZED (
     SELECT greatest(clock_timestamp(), (SELECT max(folded_until) FROM balances WHERE sku = ANY((SELECT skus FROM wanted)::text[]))) AS at
 ),
 due AS (
-    DELETE FROM holds USING moment WHERE holds.sku = ANY((SELECT skus FROM wanted)::text[]) AND holds.expires_at <= moment.at
-    RETURNING holds.sku, holds.warehouse_id, holds.quantity
+    DELETE FROM holds WHERE sku = ANY((SELECT skus FROM wanted)::text[]) AND expires_at <= (SELECT at FROM moment)
+    RETURNING sku, warehouse_id, quantity
 ),
 freed AS (SELECT sku, warehouse_id, sum(quantity) AS units FROM due GROUP BY sku, warehouse_id),
 folded AS (
@@ -52,10 +52,11 @@ SELECT sku, warehouse_id, 0 FROM json_to_recordset(%s::json) AS wanted (sku text
 ORDER BY sku COLLATE "C", warehouse_id COLLATE "C" ON CONFLICT DO NOTHING
 """
 
+# Names the SKUs twice: joined alone, a list is taken for as long as a shop with few products, and all balances would be read for it.
 _WRITE_BALANCES = """
 UPDATE balances SET on_hand = new.on_hand, reserved = new.reserved, version = new.version
 FROM json_to_recordset(%s::json) AS new (sku text, warehouse_id text, on_hand bigint, reserved bigint, version bigint)
-WHERE balances.sku = new.sku AND balances.warehouse_id = new.warehouse_id
+WHERE balances.sku = ANY(%s::text[]) AND balances.sku = new.sku AND balances.warehouse_id = new.warehouse_id
 """
 
 _APPEND_ENTRIES = """
@@ -108,7 +109,7 @@ def open_balances(tx: Connection, keys: Iterable[tuple[str, str]]) -> None:
 def write_balances(tx: Connection, balances: Sequence[Balance]) -> None:
     """Writes locked balances as they are now."""
     if balances:
-        tx.defer(_WRITE_BALANCES, [recordset(balances)])
+        tx.defer(_WRITE_BALANCES, [recordset(balances), [of.sku for of in balances]])
 
 
 def append_entries(tx: Connection, entries: Sequence[Entry]) -> None:

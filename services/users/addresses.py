@@ -18,9 +18,11 @@ from services.users.model import Address, AddressNotFound, UserNotFound, default
 
 _COLUMNS = "address_id, line1, line2, city, state, pincode, country, type, is_default"
 _GET = f"SELECT {_COLUMNS} FROM addresses WHERE user_id = %s AND address_id = %s"
+# Names the users twice: joined alone, a list is taken for as long as a table with few users, and all addresses would be read for it.
 _GET_MANY = f"""
-SELECT place, {_COLUMNS} FROM unnest(%s::uuid[], %s::uuid[]) WITH ORDINALITY AS wanted (user_id, address_id, place)
-JOIN addresses USING (user_id, address_id)
+SELECT place, {_COLUMNS}
+FROM unnest(%(users)s::uuid[], %(addresses)s::uuid[]) WITH ORDINALITY AS wanted (user_id, address_id, place)
+JOIN addresses USING (user_id, address_id) WHERE addresses.user_id = ANY(%(users)s::uuid[])
 """
 _LIST = f"SELECT {_COLUMNS} FROM addresses WHERE user_id = %s ORDER BY is_default DESC, created_at, address_id"
 _LOCK_BOOK = "SELECT changes FROM users WHERE user_id = %s FOR NO KEY UPDATE"
@@ -122,7 +124,7 @@ class AddressStore:
     async def _find(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Address | None]:
         users, addresses = zip(*wanted, strict=True)
         async with self._database.connection() as connection:
-            rows = (await connection.execute(_GET_MANY, [[*users], [*addresses]])).tuples()
+            rows = (await connection.execute(_GET_MANY, {"users": [*users], "addresses": [*addresses]})).tuples()
         found = {place: Address(*columns) for place, *columns in rows}
         return [found.get(place) for place in range(1, len(wanted) + 1)]
 

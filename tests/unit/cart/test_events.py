@@ -10,15 +10,11 @@ from services.kit.database import Database
 from services.kit.events.port import Event
 from services.kit.ids import uuid7
 from tests.unit.cart.filling import LATER, LOCK_CART, add, quantities
+from tests.unit.reading import rows_read
 from tests.unit.rivals import meet
 
 _FILL_ANOTHER = """
 INSERT INTO cart_items (cart_id, sku, product_id, title, quantity) SELECT %s, 'sku-' || n, 'p', 'P', 1 FROM generate_series(1, 5000) AS n
-"""
-_ROWS_READ = """
-SELECT sum(rows)::bigint AS rows_read FROM (
-    SELECT relname, seq_tup_read FROM pg_stat_user_tables UNION ALL SELECT relname, idx_tup_read FROM pg_stat_user_indexes
-) AS read (relname, rows) WHERE relname IN ('carts', 'cart_items')
 """
 
 
@@ -27,13 +23,6 @@ def placed(cart_id: str, lines: Mapping[str, int]) -> Event:
     order_id = uuid7()
     message = events_pb2.OrderEvent(order_placed=events_pb2.OrderPlaced(order_id=order_id, cart_id=cart_id, lines=counted))
     return outbox.event(topic="orders", key=order_id, subject=order_id, aggregate_version=3, message=message)
-
-
-async def rows_read(database: Database) -> int:
-    """Of carts and their items, whichever way, by all who ever read."""
-    async with database.connection() as connection:
-        await connection.execute("SELECT pg_stat_force_next_flush()")
-        return (await (await connection.execute(_ROWS_READ)).fetchall())[0]["rows_read"]
 
 
 async def deliver(carts: CartStore, *events: Event) -> None:
@@ -74,11 +63,11 @@ async def test_what_was_planned_for_few_items_does_not_go_through_many(cart_url:
     other_cart_id = await add(carts, uuid7())
     async with database.connection() as connection:
         await connection.execute(_FILL_ANOTHER, [other_cart_id])
-    before = await rows_read(database)
+    before = await rows_read(database, "carts", "cart_items")
 
     await deliver(carts, placed(cart_id, {"tv": 4}))
 
-    assert await rows_read(database) - before < 100
+    assert await rows_read(database, "carts", "cart_items") - before < 100
     await database.close()
 
 
