@@ -36,7 +36,7 @@ def build(kit: ServiceKit) -> Parts:
         servicers=[(add_OrdersServiceServicer_to_server, servicer)],
         topics=[ORDERS, ORDER_LINES],
         subscriptions=[
-            Subscription(ORDERS.name, "watch-order", watchers.notify, Delivery.BROADCAST),
+            Subscription(ORDERS.name, "watch-order", watchers.notify, Delivery.BROADCAST, is_heard=watchers.are_there),
             settle_what_is_paid(store, settlement),
         ],
         timers=[

@@ -16,6 +16,10 @@ class Watchers:
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
+    def are_there(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
+
     @contextmanager
     def watch(self, order_id: str) -> Iterator[asyncio.Event]:
         """An event that is set at every change of the order; the watcher clears it before it reads."""

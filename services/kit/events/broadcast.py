@@ -72,9 +72,13 @@ class BroadcastReader:
             self._membership.remove_listener(self)
 
     async def _work(self) -> None:
-        if self._positions is None:
-            self._positions = dict(await self._rows(_HEADS, (self.topic,)))
-        positions = self._positions
+        positions, is_heard = self._positions, self._subscription.is_heard
+        if positions is None or not is_heard():
+            heads = await self._heads()
+            # Who began to listen meanwhile may have looked before the last of these.
+            if positions is None or not is_heard():
+                self._positions = heads
+                return
         columns = {"topic": self.topic, "partitions": list(positions), "positions": list(positions.values())}
         rows = await self._rows(_NEXT, {**columns, "size": self._subscription.batch_size})
         if not rows:
@@ -86,6 +90,9 @@ class BroadcastReader:
             )
         positions.update({row[0]: row[1] for row in rows})
         self.wake()
+
+    async def _heads(self) -> dict[int, int]:
+        return dict(await self._rows(_HEADS, (self.topic,)))
 
     async def _rows(self, statement: str, values: Any) -> list[tuple[Any, ...]]:
         async with self._database.connection() as connection:

@@ -94,6 +94,8 @@ class Subscription:
     """The types that the handler wants, by their full proto names; the others are acked for it. Empty: every type."""
     patience: timedelta = timedelta(milliseconds=20)
     """How long an event may wait for others while there is a steady stream of them: those of one call share what it costs."""
+    is_heard: Callable[[], bool] = lambda: True
+    """Whether anybody in this process listens to a broadcast. What is published while nobody does needn't be read."""
 
     def wants(self, event: Event) -> bool:
         """Whether the event is one for the handler."""
