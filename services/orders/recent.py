@@ -5,6 +5,7 @@ What is remembered is a guess. Whoever acts on it lets the database compare it w
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection
 from dataclasses import field
@@ -15,6 +16,9 @@ from services.orders.model import Order, State
 
 _MOST = 2000
 """Orders remembered; a checkout takes a second, so that the oldest of so many were left by one that died."""
+
+DOUBT_SECONDS = 10.0
+"""After a wrong guess, for so long nobody guesses: where several processes take an order's steps in turn, most guesses would be wrong."""
 
 _ON_THE_WAY = (State.CREATED, State.PAYMENT_PENDING)
 """States that the next step of a checkout leads out of."""
@@ -43,6 +47,7 @@ class Recent:
 
     def __init__(self) -> None:
         self._left: dict[str, Left] = {}
+        self._doubted_at = -math.inf
 
     def note(self, left: Left) -> None:
         """Remembers an order, if there is a next step."""
@@ -54,6 +59,11 @@ class Recent:
             del self._left[next(iter(self._left))]
 
     def take(self, order_ids: Collection[str]) -> dict[str, Left] | None:
-        """These orders, which are forgotten here; None unless all of them were remembered."""
+        """These orders, which are forgotten here; None unless all of them were remembered, and no guess was wrong lately."""
         found = {order_id: left for order_id in order_ids if (left := self._left.pop(order_id, None))}
-        return found if len(found) == len(order_ids) else None
+        is_doubted = time.monotonic() - self._doubted_at < DOUBT_SECONDS
+        return None if is_doubted or len(found) < len(order_ids) else found
+
+    def doubt(self) -> None:
+        """What was taken was not so any more."""
+        self._doubted_at = time.monotonic()

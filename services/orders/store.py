@@ -170,6 +170,7 @@ class OrderStore:
         try:
             decided = await self._as_remembered(changes, remembered) if remembered else await self._as_stored(changes)
         except DivisionByZero:
+            self._recent.doubt()
             decided = await self._as_stored(changes)
         for left in decided.left.values():
             self._recent.note(left)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from services.kit.database import Database
+from services.orders import recent
 from services.orders.model import IllegalMove, Order, State, VersionStale
 from services.orders.paying import awaiting, payment_told
 from services.orders.recent import Left, Recent
@@ -135,16 +137,33 @@ async def test_two_processes_that_remember_the_same_confirm_it_once(
     assert [kind for kind, _, _ in await told(database)] == ["OrderCreated", "OrderPlaced"]
 
 
-def test_nothing_is_remembered_unless_all_that_is_asked_for_is(order: Order):
-    recent = Recent()
-    recent.note(Left(order, order.updated_at))
+async def test_after_a_wrong_guess_orders_are_read_for_a_while(
+    requests: RequestStore, store: OrderStore, other: OrderStore, pending: Order, monkeypatch: pytest.MonkeyPatch
+):
+    first, second = [await submit(store, await new(requests)) for _ in range(2)]
+    await confirm(other, pending)
+    await confirm(store, pending)
+    await other.change(first.order_id, lambda of, now: replace(of, timeline=()))
+    await other.change(second.order_id, lambda of, now: replace(of, timeline=()))
 
-    assert recent.take({order.order_id, "another"}) is None
-    assert recent.take({order.order_id}) is None
+    read = await confirm(store, first)
+    monkeypatch.setattr(recent, "DOUBT_SECONDS", 0.0)
+    unread = await confirm(store, second)
+
+    assert [entry.state for entry in read.timeline] == [State.CONFIRMED]
+    assert [entry.state for entry in unread.timeline] == _STATES
+
+
+def test_nothing_is_remembered_unless_all_that_is_asked_for_is(order: Order):
+    remembering = Recent()
+    remembering.note(Left(order, order.updated_at))
+
+    assert remembering.take({order.order_id, "another"}) is None
+    assert remembering.take({order.order_id}) is None
 
 
 async def test_an_order_without_a_next_step_is_not_remembered(requests: RequestStore, store: OrderStore):
-    recent, done = Recent(), await placed(requests, store)
-    recent.note(Left(done, done.updated_at))
+    remembering, done = Recent(), await placed(requests, store)
+    remembering.note(Left(done, done.updated_at))
 
-    assert recent.take({done.order_id}) is None
+    assert remembering.take({done.order_id}) is None
