@@ -74,6 +74,9 @@ class Orders:
         await self._clockwork.effect()
         return after
 
+    def remember(self, opened: Order) -> None:
+        """Does nothing: a change is made to the row itself."""
+
     async def read(self, order_id: str) -> Order:
         await self._clockwork.effect()
         return await self._row(order_id)
