@@ -48,6 +48,13 @@ class Cluster:
             own = next(node for node in nodes_of(client) if "myself" in node.flags)
         return bool(own.primary_id), sum(map(len, own.slots))
 
+    def epochs(self, index: int) -> dict[int, int]:
+        """The epochs of those who have slots, as a node sees them."""
+        with self.client(index) as client:
+            told = client.execute_command("CLUSTER NODES")
+        assert isinstance(told, dict)
+        return {self._ports.index(int(address.split(":")[1])): int(node["epoch"]) for address, node in told.items() if node["slots"]}
+
 
 @pytest.fixture
 def redis_cluster(folder: Path) -> Iterator[Cluster]:

@@ -103,7 +103,7 @@ class Redis:
             return False
         client = self._client()
         try:
-            return settled(client, self._place) and is_whole(client)
+            return settled(client, self._place, self._client) and is_whole(client)
         except redis.RedisError:
             return False
         finally:

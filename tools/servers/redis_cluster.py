@@ -7,7 +7,8 @@ when it dies. Who has a share later on is the cluster's own affair.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -68,11 +69,18 @@ def _node(address: str, each: Mapping[str, Any]) -> Node:
     return Node(each["node_id"], int(address.rpartition(":")[2] or 0), each["flags"].split(","), each["master_id"].strip("-"), slots)
 
 
-def settled(client: redis.Redis, place: Place) -> bool:
-    """Whether the node is where it belongs; takes it there, step by step, as often as it is called."""
+def settled(client: redis.Redis, place: Place, connect: Callable[[int], redis.Redis]) -> bool:
+    """Whether the node is where it belongs; takes it there, step by step, as often as it is called.
+
+    Args:
+        connect: a client of the node at a port.
+    """
     nodes = nodes_of(client)
     if missing := set(place.ports) - {node.port for node in nodes}:
+        _number(client, place.ports.index(place.port))
         for port in missing:
+            with connect(port) as other:
+                _number(other, place.ports.index(port))
             client.execute_command("CLUSTER MEET", "127.0.0.1", port)
         return False
     own = next(node for node in nodes if "myself" in node.flags)
@@ -84,6 +92,15 @@ def settled(client: redis.Redis, place: Place) -> bool:
     elif place.index < place.shares:
         client.execute_command("CLUSTER ADDSLOTS", *place.slots)
     return False
+
+
+def _number(client: redis.Redis, index: int) -> None:
+    """Gives a node an epoch of its own, before it knows another.
+
+    Nodes of one epoch agree on others by and by; a primary that dies meanwhile has no heir: to the others its copy speaks for an old epoch.
+    """
+    with suppress(redis.ResponseError):  # It has one, or knows others.
+        client.execute_command("CLUSTER SET-CONFIG-EPOCH", index + 1)
 
 
 def is_whole(client: redis.Redis) -> bool:

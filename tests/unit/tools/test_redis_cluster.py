@@ -24,6 +24,10 @@ def test_three_have_the_slots_and_three_copy_them(redis_cluster: Cluster):
     assert [redis_cluster.own(index) for index in range(6)] == [(False, 5461), (False, 5461), (False, 5462), *[(True, 0)] * 3]
 
 
+def test_all_know_each_primary_by_an_epoch_of_its_own(redis_cluster: Cluster):
+    assert [redis_cluster.epochs(index) for index in range(6)] == [{0: 1, 1: 2, 2: 3}] * 6
+
+
 def test_a_copy_takes_over_with_what_there_was_and_who_died_comes_back_as_its_copy(redis_cluster: Cluster):
     with redis.RedisCluster(port=redis_cluster.servers[0].port, host="127.0.0.1", password=PASSWORD) as client:
         key = next(f"key-{number}" for number in range(1000) if client.keyslot(f"key-{number}") < 5461)
