@@ -40,6 +40,11 @@ async def let_time_pass(shop: Shop, buyer: Customer) -> None:
     )
 
 
+async def is_there(shop: Shop, buyer: Customer) -> bool:
+    """Whether a customer has an order, hidden ones too."""
+    return bool(await states(shop, buyer))
+
+
 async def states(shop: Shop, buyer: Customer) -> list[str]:
     """Of all orders of a customer, hidden ones too, the oldest first."""
     found = await shop.execute("orders", "SELECT state FROM orders WHERE user_id = %s ORDER BY order_id", buyer.principal.id)

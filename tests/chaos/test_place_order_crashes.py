@@ -10,7 +10,7 @@ from services.checkout import methods
 from services.payments import model
 from services.payments.service import PaymentsServicer
 from tests.chaos.conftest import Victim
-from tests.chaos.steps import die, expire_claims, let_time_pass, states
+from tests.chaos.steps import die, expire_claims, is_there, let_time_pass, states
 from tests.chaos.stops import Side
 from tests.serving import refused
 from tests.shop import Customer, Shop, eventually
@@ -103,10 +103,12 @@ async def test_without_a_repeat_the_reaper_finishes_what_is_paid_and_undoes_the_
     sku, buyer = await shop.stocked(5), await shop.customer()
     cart_id = await shop.cart_of(buyer, (sku, 2))
     await die(victim, step, side, victim.order(buyer, cart_id=cart_id, key="one"))
+    is_opened = (step, side) != (STEPS[0], "before")
+    # It is opened beside the first steps: what was under way then is still to be committed.
+    await eventually(lambda: is_there(shop, buyer), is_opened)
 
     await let_time_pass(shop, buyer)
 
-    is_opened = (step, side) != (STEPS[0], "before")
     is_paid = points(STEPS).index((step, side)) > points(STEPS).index((STEPS[PAID_FROM], "before"))
     wanted, stock = ("CONFIRMED", (3, 0)) if is_paid else ("CANCELLED", (5, 0))
     await eventually(lambda: states(shop, buyer), [wanted] if is_opened else [])
