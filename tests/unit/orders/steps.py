@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.kit.database import Database
-from services.orders.model import Order, cancelled, cancelling, confirmed, submitted
+from services.orders.model import Order, State, cancelled, cancelling, confirmed, submitted
 from services.orders.requests import RequestStore
 from services.orders.store import OrderStore
 from tests.unit.orders.sample import UNKEYED, USER, content, rows
@@ -38,3 +38,11 @@ async def told(database: Database, topic: str = "orders") -> list[tuple[str, str
     """Events that wait to be published: type, key, version."""
     found = await rows(database, "SELECT type, key, aggregate_version FROM outbox WHERE topic = %s ORDER BY id", topic)
     return [(kind.rpartition(".")[2], key, version) for kind, key, version in found]
+
+
+async def one_came_first(store: OrderStore, order: Order, confirmation: object) -> bool:
+    """Whether a pending order that was confirmed and cancelled at once went one of the two legal ways, as its confirmation says."""
+    now = await store.read(order.order_id)
+    ways = ([State.CONFIRMED, State.CANCELLING], [State.CANCELLING])
+    way = [entry.state for entry in now.timeline][2:]
+    return now.state is State.CANCELLING and now.was_placed is isinstance(confirmation, Order) and way in ways

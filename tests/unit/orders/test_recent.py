@@ -16,7 +16,7 @@ from services.orders.recent import Left, Recent
 from services.orders.requests import RequestStore
 from services.orders.store import OrderStore
 from tests.unit.orders.sample import content, rows
-from tests.unit.orders.steps import confirm, new, note_cancel, placed, submit, told
+from tests.unit.orders.steps import confirm, new, note_cancel, one_came_first, placed, submit, told
 from tests.unit.rivals import meet
 
 _STATES = ["CREATED", "PAYMENT_PENDING", "CONFIRMED"]
@@ -119,10 +119,7 @@ async def test_confirming_as_remembered_and_cancelling_meet_and_one_comes_first(
 ):
     results = await meet(database, _LOCK_ROW, [pending.order_id], confirm(store, pending), note_cancel(other, pending))
 
-    now = await store.read(pending.order_id)
-    assert now.state is State.CANCELLING
-    assert now.was_placed is isinstance(results[0], Order)
-    assert [entry.state for entry in now.timeline][2:] in ([State.CONFIRMED, State.CANCELLING], [State.CANCELLING])
+    assert await one_came_first(store, pending, results[0])
 
 
 async def test_two_processes_that_remember_the_same_confirm_it_once(

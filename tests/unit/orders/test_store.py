@@ -13,7 +13,7 @@ from services.orders.requests import RequestStore
 from services.orders.store import OrderStore
 from services.orders.wire import placed_of
 from tests.unit.orders.sample import OTHER, USER, content, line, rows
-from tests.unit.orders.steps import confirm, end, new, note_cancel, placed, submit, told
+from tests.unit.orders.steps import confirm, end, new, note_cancel, one_came_first, placed, submit, told
 from tests.unit.rivals import meet
 
 _LOCK_ROW = "SELECT 1 FROM orders WHERE order_id = %s FOR UPDATE"
@@ -75,10 +75,7 @@ async def test_confirming_and_cancelling_meet_and_one_comes_first(store: OrderSt
 
     results = await meet(database, _LOCK_ROW, [order.order_id], confirm(store, order), note_cancel(other, order))
 
-    now = await store.read(order.order_id)
-    assert now.state is State.CANCELLING
-    assert now.was_placed is isinstance(results[0], Order)
-    assert [entry.state for entry in now.timeline][2:] in ([State.CONFIRMED, State.CANCELLING], [State.CANCELLING])
+    assert await one_came_first(store, order, results[0])
 
 
 async def test_a_change_that_waited_for_the_submission_sees_the_content(
