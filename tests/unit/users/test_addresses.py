@@ -8,6 +8,7 @@ from services.kit.database import Database
 from services.kit.ids import uuid7
 from services.users.addresses import AddressStore
 from services.users.model import Address, AddressNotFound, TooManyAddresses, User, UserNotFound
+from tests.unit.reading import rows_read
 from tests.unit.rivals import meet
 from tests.unit.users.sample import LOCK_USER, NOW, error_of, kept_user, quietly, somebody
 
@@ -30,6 +31,27 @@ async def test_the_first_address_becomes_the_default(database: Database):
     first, _ = await add(database, user), await add(database, user, after=1)
 
     assert await defaults(database, user) == [first]
+
+
+async def test_an_address_is_read_alone_however_many_there_are(database: Database):
+    user = await kept_user(database)
+    address_id = await add(database, user)
+    async with database.connection() as connection:
+        await connection.execute("DELETE FROM addresses WHERE address_id <> %s", [address_id])
+        await connection.execute("VACUUM ANALYZE addresses")
+    alone = Database(database.url, max_connections=1)
+    await alone.open()
+    await AddressStore(alone).get(user.user_id, address_id)  # planned while there was one
+    for _ in range(10):
+        another = await kept_user(database)
+        for _ in range(10):
+            await add(database, another)
+    before = await rows_read(alone, "addresses")
+
+    await AddressStore(alone).get(user.user_id, address_id)
+
+    assert await rows_read(alone, "addresses") - before < 20
+    await alone.close()
 
 
 async def test_a_new_default_takes_over(database: Database):
