@@ -106,10 +106,8 @@ class _Connection:
             due = max(due + _APART_SECONDS, loop.time() + delay + random.uniform(-jitter, jitter))
             if self.is_lost:
                 await asyncio.Event().wait()
-            if due > loop.time():
-                loop.call_at(due, _pass_on, writer, piece)
-            else:
-                _pass_on(writer, piece)
+            # Nor before it: what is due at once waits its turn like all others.
+            loop.call_at(due, _pass_on, writer, piece)
             if not piece:
                 return
 
