@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 1.0
-_SHOWN = FieldMask(paths=["product_id", "title", "state", "variants"])
+_SHOWN = FieldMask(paths=["product_id", "title", "state", "variants.sku"])
 _AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 

@@ -37,6 +37,7 @@ def _build(kit: ServiceKit) -> Parts:
             ChangeStream(database["products"], places, told_of_product).run,
         ],
         start=prepare,
+        background=[] if kit.settings.role == "work" else [products.lookup.follow],
     )
 
 

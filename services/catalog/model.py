@@ -131,6 +131,8 @@ _IDENTITY = frozenset({"product_id", "etag"})
 VARIANT_FIELDS = frozenset({"variants.sku", "variants.title", "variants.attributes", "variants.price", "variants.weight_grams"})
 READABLE = (WRITABLE | _OUTPUT_ONLY | _IDENTITY) - {"variants"} | VARIANT_FIELDS
 """Every field that a read mask can name, variants field by field."""
+BRIEF = READABLE - {"description", "attributes", "variants.attributes"}
+"""What a product is, without what is said of it at length."""
 
 _NOT_IN_SLUGS = re.compile(r"[^a-z0-9]+")
 

@@ -23,6 +23,7 @@ from services.catalog.admission import Admission, admit, taken_by_another
 from services.catalog.categories import CategoryStore, reachable
 from services.catalog.documents import Document, from_document, new_document, projection, to_document
 from services.catalog.lookup import ProductLookup
+from services.catalog.memory import SETTLED_SECONDS
 from services.catalog.model import (
     EtagMismatch,
     Product,
@@ -130,6 +131,8 @@ class ProductStore:
     async def change(self, product_id: str, change: Callable[[Product], Product]) -> Product:
         """Replaces a product by what a rule makes of it; the rule runs again when a rival was faster. What changes nothing isn't written.
 
+        Returns when nobody tells of the product as it was before.
+
         Raises:
             ProductNotFound: there is none.
             ProductExists: a new SKU is taken.
@@ -139,18 +142,27 @@ class ProductStore:
             before = await self.product(product_id)
             after = change(before)
             if _is_same(before, after):
+                # Perhaps by a change of a moment ago whose answer was lost.
+                await asyncio.sleep(SETTLED_SECONDS)
                 return before
             await self._categories.add_those_of([after])
             if await self._replace(before, after):
+                await asyncio.sleep(SETTLED_SECONDS)
                 return after
         raise EtagMismatch("the product changes too fast; try again", product_id=product_id, retry_after=timedelta(milliseconds=100))
 
     async def put(self, products: Sequence[Product]) -> Admission:
-        """Stores products, new or in place of those with their ids; what is refused leaves the others alone, what is the same is left."""
+        """Stores products, new or in place of those with their ids; what is refused leaves the others alone, what is the same is left.
+
+        Returns when nobody tells of those that were there as they were before.
+        """
         await self._categories.add_those_of(products)
         for _ in range(_ATTEMPTS):
             try:
-                return await self._transaction(lambda session: self._put(products, session))
+                admission = await self._transaction(lambda session: self._put(products, session))
+                if admission.updated_count:
+                    await asyncio.sleep(SETTLED_SECONDS)
+                return admission
             except BulkWriteError as error:
                 # A rival created one of them after this transaction had looked.
                 _expect_duplicate(error)

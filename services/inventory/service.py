@@ -145,7 +145,7 @@ class InventoryServicer(InventoryServiceServicer):
 
     async def _variants_of(self, product_id: str) -> Sequence[str]:
         wanted = catalog_service_pb2.BatchGetProductsRequest(
-            product_ids=[product_id], read_mask=FieldMask(paths=["product_id", "state", "variants"])
+            product_ids=[product_id], read_mask=FieldMask(paths=["product_id", "state", "variants.sku"])
         )
         found = await self._catalog.BatchGetProducts(wanted, timeout=_CATALOG_SECONDS)
         for product in found.products:

@@ -17,10 +17,10 @@ async def test_products_are_found_by_id_and_by_sku_each_once(stores: Stores) -> 
     assert sorted(product.product_id for product in found) == ["p", "q"]
 
 
-async def test_only_the_named_fields_are_read(stores: Stores) -> None:
+async def test_of_products_at_length_only_the_named_fields_are_read(stores: Stores) -> None:
     await stores.products.put([a_product("p", "p-1", path=("Toys", "Screens"))])
 
-    [found] = await stores.products.lookup.products(["p"], [], {"category_id", "variants.sku", "state"})
+    [found] = await stores.products.lookup.products(["p"], [], {"category_id", "variants.sku", "state", "description"})
 
     assert found == Product("p", category_id="toys.screens", variants=(Variant("p-1"),), state=State.ACTIVE)
 

@@ -52,12 +52,14 @@ class CatalogServiceStub:
     UpdateProduct: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.UpdateProductRequest, _catalog_service_pb2.UpdateProductResponse]
     """Changes a product: what the mask names, or all that can be written.
 
+    Takes half a second longer than the change itself: once it is answered, nobody is quoted the product as it was before.
     Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale, ALREADY_EXISTS / PRODUCT_EXISTS when a new SKU is taken.
     """
     ImportProducts: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ImportProductsRequest, _catalog_service_pb2.ImportProductsResponse]
     """Creates or replaces up to 1,000 products; each stands or falls alone, and the answer says which fell and why.
 
-    A product that comes twice is created by its first appearance and replaced by its next.
+    A product that comes twice is created by its first appearance and replaced by its next. Where some were there before, the answer comes
+    half a second later, when nobody is quoted them as they were.
     """
     GetCategory: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.GetCategoryRequest, _catalog_service_pb2.GetCategoryResponse]
     """Returns a category."""
@@ -88,12 +90,14 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     UpdateProduct: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpdateProductRequest, _catalog_service_pb2.UpdateProductResponse]  # type: ignore[assignment]
     """Changes a product: what the mask names, or all that can be written.
 
+    Takes half a second longer than the change itself: once it is answered, nobody is quoted the product as it was before.
     Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale, ALREADY_EXISTS / PRODUCT_EXISTS when a new SKU is taken.
     """
     ImportProducts: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ImportProductsRequest, _catalog_service_pb2.ImportProductsResponse]  # type: ignore[assignment]
     """Creates or replaces up to 1,000 products; each stands or falls alone, and the answer says which fell and why.
 
-    A product that comes twice is created by its first appearance and replaced by its next.
+    A product that comes twice is created by its first appearance and replaced by its next. Where some were there before, the answer comes
+    half a second later, when nobody is quoted them as they were.
     """
     GetCategory: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetCategoryRequest, _catalog_service_pb2.GetCategoryResponse]  # type: ignore[assignment]
     """Returns a category."""
@@ -157,6 +161,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_catalog_service_pb2.UpdateProductResponse, _abc.Awaitable[_catalog_service_pb2.UpdateProductResponse]]:
         """Changes a product: what the mask names, or all that can be written.
 
+        Takes half a second longer than the change itself: once it is answered, nobody is quoted the product as it was before.
         Fails with ABORTED / ETAG_MISMATCH when an etag is given and is stale, ALREADY_EXISTS / PRODUCT_EXISTS when a new SKU is taken.
         """
 
@@ -168,7 +173,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_catalog_service_pb2.ImportProductsResponse, _abc.Awaitable[_catalog_service_pb2.ImportProductsResponse]]:
         """Creates or replaces up to 1,000 products; each stands or falls alone, and the answer says which fell and why.
 
-        A product that comes twice is created by its first appearance and replaced by its next.
+        A product that comes twice is created by its first appearance and replaced by its next. Where some were there before, the answer comes
+        half a second later, when nobody is quoted them as they were.
         """
 
     @_abc_1.abstractmethod
