@@ -115,7 +115,9 @@ class _Connection:
         """Ends it as a process does that dies."""
         for writer in self._writers:
             raw: socket.socket = writer.get_extra_info("socket")
-            if raw.family != socket.AF_UNIX and raw.fileno() >= 0:
+            if raw.fileno() < 0:
+                continue  # over already, and its transport has no loop any more
+            if raw.family != socket.AF_UNIX:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
         if self._serving:

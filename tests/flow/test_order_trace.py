@@ -8,6 +8,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 from bazaar.orders.v1 import orders_pb2
+from services.catalog import memory
 from services.checkout import methods
 from services.kit.telemetry import tracing
 from services.kit.telemetry.spans import Span
@@ -49,8 +50,9 @@ def _name(span: Span) -> str:
 @pytest.fixture(scope="module")
 async def trace(shop: Shop) -> Trace:
     with pytest.MonkeyPatch.context() as patch:
-        # An order as the first in its process: what is asked once a minute is asked for it.
+        # An order as the first in its process: what is asked once a minute is asked for it, and nobody knows its product.
         patch.setattr(methods, "KEPT_SECONDS", 0.0)
+        patch.setattr(memory, "MOST_PRODUCTS", 0)
         return await _traced_order(shop)
 
 

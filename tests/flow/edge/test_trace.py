@@ -60,6 +60,8 @@ class Trace:
 def trace(edge: Edge, shopper: Customer) -> Trace:
     """One order of a cart with two lines, traced until it is ranked."""
     cart_id = edge.cart(shopper, TV, LAMP)
+    # What has changed since it was put into the cart is asked for anew.
+    edge.ok("PATCH", f"/v1/products/{LAMP}?updateMask=brand", {"brand": f"Brand {uuid.uuid4().hex}"}, user=edge.admin)
     order = edge.ok("POST", "/v1/orders", order_of(shopper, cartId=cart_id), user=shopper, key=uuid.uuid4().hex)["order"]
 
     def read() -> Trace:

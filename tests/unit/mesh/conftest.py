@@ -148,6 +148,17 @@ class Mesh:
             except ConnectionError:
                 return "closed"
 
+    async def certificate_shown(self, tls: ssl.SSLContext) -> bytes | None:
+        """What the inbound listener shows a caller, as DER."""
+
+        def look() -> bytes | None:
+            with socket.socket(socket.AF_UNIX) as plain:
+                plain.connect(str(self.places.inbound("test")))
+                with tls.wrap_socket(plain) as door:
+                    return door.getpeercert(binary_form=True)
+
+        return await asyncio.to_thread(look)
+
     def tls(self, folder: Path, uri: str = "", authority: Authority | None = None) -> ssl.SSLContext:
         """A client's context, with a certificate of that name, or none."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
 
@@ -69,8 +70,12 @@ async def test_process_means_every_service_and_not_the_edge(mesh: Mesh, folder: 
     assert (granted, denied) == ("OK", "PERMISSION_DENIED")
 
 
-async def test_a_server_with_another_name_is_not_spoken_to(mesh: Mesh):
-    write_private(mesh.places.certificate("test"), secret("test", *mesh.authority.issue(spiffe_id("ranking"))))
+async def test_a_server_with_another_name_is_not_spoken_to(mesh: Mesh, folder: Path):
+    certificate, key = mesh.authority.issue(spiffe_id("ranking"))
+    write_private(mesh.places.certificate("test"), secret("test", certificate, key))
+    async with asyncio.timeout(10):
+        while await mesh.certificate_shown(mesh.tls(folder, spiffe_id("checkout"))) != ssl.PEM_cert_to_DER_cert(certificate):
+            await asyncio.sleep(0.01)
     stub = await mesh.stub("checkout")
 
     assert (await code_of(stub.Echo(request())), mesh.callers) == ("UNAVAILABLE", [])
