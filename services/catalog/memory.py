@@ -60,6 +60,7 @@ class Memory:
         try:
             yield changed
         finally:
+            # Not by ==: those during which nothing changed are equal.
             self._questions[:] = [each for each in self._questions if each is not changed]
 
     def keep(self, products: Iterable[Product], changed: Collection[str]) -> None:

@@ -9,19 +9,10 @@ import pytest
 from services.catalog import memory as memories
 from services.catalog.memory import SETTLED_SECONDS, TRUSTED_SECONDS, Memory
 from services.catalog.model import Product, State, Variant
+from tests.clock import Clock
 
 PEN = Product("pen", title="Pen", variants=(Variant("pen-red"), Variant("pen-blue")))
 CUP = Product("cup", title="Cup", variants=(Variant("cup"),))
-
-
-class Clock:
-    """A monotonic clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -33,7 +24,7 @@ def clock() -> Clock:
 def memory(clock: Clock) -> Memory:
     """Heard a moment ago that nothing has changed."""
     memory = Memory(clock)
-    memory.heard([], all_since=clock.now)
+    memory.heard([], all_since=clock.seconds)
     return memory
 
 
@@ -86,16 +77,16 @@ def test_a_change_before_the_question_is_in_its_answer(memory: Memory) -> None:
 def test_nothing_is_told_by_one_who_has_heard_nothing_for_too_long(memory: Memory, clock: Clock) -> None:
     keep(memory, PEN)
 
-    clock.now += TRUSTED_SECONDS - 0.001
+    clock.seconds += TRUSTED_SECONDS - 0.001
     assert memory.find(["pen"], []) == [PEN]
-    clock.now += 0.001
+    clock.seconds += 0.001
     assert memory.find(["pen"], []) is None
 
 
 def test_an_answer_counts_from_when_it_was_asked_for(memory: Memory, clock: Clock) -> None:
     keep(memory, PEN)
-    asked_at = clock.now
-    clock.now += TRUSTED_SECONDS
+    asked_at = clock.seconds
+    clock.seconds += TRUSTED_SECONDS
 
     memory.heard([], all_since=asked_at)
 
@@ -104,7 +95,7 @@ def test_an_answer_counts_from_when_it_was_asked_for(memory: Memory, clock: Cloc
 
 def test_who_heard_only_a_part_has_heard_nothing(memory: Memory, clock: Clock) -> None:
     keep(memory, PEN)
-    clock.now += TRUSTED_SECONDS
+    clock.seconds += TRUSTED_SECONDS
 
     memory.heard(["cup"], all_since=None)
 

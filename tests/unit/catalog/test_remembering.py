@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from pymongo import AsyncMongoClient
+from pymongo.read_concern import ReadConcern
 
+from services.catalog import lookup as lookups
 from services.catalog.lookup import ProductLookup
 from services.catalog.memory import Memory
 from services.catalog.model import State
@@ -68,11 +70,39 @@ async def kept(stores: Stores, lookup: ProductLookup, *skus: str) -> None:
             await asyncio.sleep(0.02)
 
 
+async def listeners(stores: Stores) -> int:
+    """How many change streams of the products are open."""
+    admin = stores.database.client.get_database("admin", read_concern=ReadConcern("local"))
+    which = {"ns": f"{stores.database.name}.products", "cursor.tailable": True}
+    return len(await (await admin.aggregate([{"$currentOp": {"idleCursors": True}}, {"$match": which}])).to_list())
+
+
 async def test_what_was_asked_for_is_not_asked_for_again(stores: Stores, lookup: ProductLookup) -> None:
     await kept(stores, lookup, "p-1", "q-1")
 
     assert await questions(stores, lookup, "q-1") == 0
     assert await questions(stores, lookup, "p-1", "q-1") == 0
+
+
+async def test_who_is_known_is_told_with_those_who_are_asked_for(stores: Stores, lookup: ProductLookup) -> None:
+    await kept(stores, lookup, "p-1")
+    known, unknown = [asyncio.create_task(lookup.products([], [sku], {"state"})) for sku in ("p-1", "q-1")]
+
+    _, waiting = await asyncio.wait([known, unknown], return_when=asyncio.FIRST_COMPLETED)
+
+    assert not waiting
+
+
+async def test_where_nobody_asks_nobody_listens(stores: Stores, lookup: ProductLookup, monkeypatch: pytest.MonkeyPatch) -> None:
+    await kept(stores, lookup, "p-1")
+    assert await listeners(stores) == 1
+
+    monkeypatch.setattr(lookups, "_IDLE_SECONDS", 0.0)
+
+    async with asyncio.timeout(10):
+        while await listeners(stores):
+            await asyncio.sleep(0.02)
+    assert await questions(stores, lookup, "p-1") == 1
 
 
 @pytest.mark.parametrize("is_import", [False, True])

@@ -7,6 +7,7 @@ import pytest
 from bazaar.payments.v1 import payments_pb2, payments_service_pb2
 from services.checkout.methods import KEPT_SECONDS, TakenMethods
 from services.checkout.model import MethodUnsupported
+from tests.clock import Clock
 
 Method = payments_pb2.Payment.Method
 
@@ -21,13 +22,6 @@ class Payments:
     async def ListMethods(self, request: payments_service_pb2.ListMethodsRequest) -> payments_service_pb2.ListMethodsResponse:
         self.asked += 1
         return payments_service_pb2.ListMethodsResponse(methods=self.methods)
-
-
-class Clock:
-    seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 def taken_by(payments: Payments, clock: Clock) -> TakenMethods:
